@@ -1,0 +1,1 @@
+"""Image search and grouping for picture libraries."""
