@@ -1,1 +1,15 @@
-"""Image search and grouping for picture libraries."""
+"""imgindex: find pictures that look alike, and discover the groups in a picture library.
+
+>>> from imgindex import Library
+>>> with Library("photos.imgindex", model="untrained") as library:  # doctest: +SKIP
+...     library.add(["~/Pictures"])
+...     for match in library.search("holiday.jpg", k=5).matches:
+...         print(match.score, match.path)
+"""
+
+from .errors import ImgindexError
+from .library import Library
+from .store import open_store
+
+__all__ = ["ImgindexError", "Library", "open_store"]
+__version__ = "0.1.0"

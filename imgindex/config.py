@@ -72,7 +72,7 @@ class Settings:
             base = Path(home).expanduser().absolute()
             data = cache = settings = base
         else:
-            from platformdirs import PlatformDirs  # noqa: PLC0415 - not needed with a home
+            from platformdirs import PlatformDirs
 
             dirs = PlatformDirs("imgindex", appauthor=False)
             data, cache = dirs.user_data_path, dirs.user_cache_path

@@ -3,6 +3,7 @@
     ImgindexError
     ├── SettingError          a value given by the caller is out of range or unknown
     ├── PictureError          one file cannot be read as a picture; a run goes on without it
+    │   └── PictureTooLargeError  it is over a limit that the caller can raise
     ├── ModelError
     │   ├── ModelNotFoundError    no such model, or none chosen
     │   ├── ModelFileError        a weights or model file is damaged, hostile or not understood
@@ -32,6 +33,10 @@ class SettingError(ImgindexError, ValueError):
 
 class PictureError(ImgindexError):
     """One file cannot be read as a picture. The message is the reason alone, without the path."""
+
+
+class PictureTooLargeError(PictureError):
+    """The picture is over a limit that the caller can raise, or that free memory sets."""
 
 
 class ModelError(ImgindexError):

@@ -103,6 +103,23 @@ class ModelCard:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelPin:
+    """The model a library was built with; vectors of another one are never mixed in.
+
+    Attributes:
+        name: the model's name, for messages.
+        fingerprint: ``ModelCard.fingerprint``.
+        dimension: length of its embeddings.
+        preprocessing: version of the code that makes pixels from files.
+    """
+
+    name: str
+    fingerprint: str
+    dimension: int
+    preprocessing: int
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     """A regular file met on a walk, with what tells cheaply whether it changed."""
 
@@ -185,6 +202,14 @@ class SearchResult:
     model: str
     way: Way
     matches: tuple[Match, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QueryFailure:
+    """One query of many that could not be answered, and why."""
+
+    query: str
+    error: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,40 @@
+"""Where a library lives: one Protocol, several stores behind it, one contract suite for all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from imgindex.errors import SettingError
+
+from .base import Store, check_pin
+
+if TYPE_CHECKING:
+    import os
+
+__all__ = ["Store", "check_pin", "open_store"]
+
+
+def open_store(url: str | os.PathLike[str], *, create: bool = False) -> Store:
+    """Open the store at a place.
+
+    Args:
+        url: a folder for the local store, or ``memory:`` for one that ends with the process.
+        create: make an empty one if there is none.
+
+    Raises:
+        LibraryNotFoundError: there is none and ``create`` is False.
+        LibraryFormatError: it was written by a newer imgindex, or the folder holds other things.
+        LibraryDamagedError: its files contradict each other.
+        SettingError: the scheme of the URL is unknown.
+    """
+    text = str(url)
+    if text == "memory:":
+        from .memory import MemoryStore
+
+        return MemoryStore()
+    scheme, separator, _ = text.partition("://")
+    if separator:
+        raise SettingError(f"unknown kind of library {scheme!r} in {text!r}; give a folder")
+    from .local import LocalStore
+
+    return LocalStore(text, create=create)

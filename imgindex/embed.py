@@ -1,0 +1,166 @@
+"""Pixels to embeddings: an ONNX Runtime session around one model file.
+
+The graph holds everything from bytes to the unit vector, so a caller cannot get the preprocessing
+wrong. What really computes is read from the session, never from what was asked for: ONNX Runtime
+lists CUDA as available on machines without a GPU and falls back to the CPU in silence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime as ort
+
+from .errors import DeviceError, ModelFileError
+from .records import ModelCard
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+
+    from .records import Pixels, Rows
+
+_CUDA = "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+_UNIT_TOLERANCE = 1e-3
+_CPU_BATCH, _GPU_BATCH = 16, 64
+
+Provider = tuple[str, dict[str, str]]
+
+
+class Embedder:
+    """One loaded model.
+
+    Attributes:
+        card: what the model file says of itself.
+        device: what really computes: ``cpu`` or ``cuda:N``.
+        batch: pictures a call should hold; on a CPU the batch does not change the speed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], device: str = "auto") -> None:
+        """Load a model.
+
+        Args:
+            path: an ``.onnx`` file built by imgindex.
+            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+        Raises:
+            DeviceError: the device is unknown, or asked for by name and not usable.
+            ModelFileError: the file is not a model of ours.
+        """
+        wanted = providers(device, ort.get_available_providers(), driver=_nvidia_driver())
+        try:
+            self._session = _session(path, wanted)
+        except Exception as error:  # ORT raises its own kinds, all direct children of Exception
+            if device == "auto" and wanted[0][0] == _CUDA:
+                self._session = _session(path, [(_CPU, {})])
+            elif wanted[0][0] == _CUDA:
+                raise DeviceError(
+                    f"cannot use {device}: {_first_line(error)}; "
+                    'install the NVIDIA libraries with: pip install "imgindex[cuda]"'
+                ) from error
+            else:
+                raise ModelFileError(f"cannot load {path}: {_first_line(error)}") from error
+        used = self._session.get_providers()[0]
+        if used != wanted[0][0] and device != "auto":
+            raise DeviceError(
+                f"cannot use {device}: ONNX Runtime fell back to {used}; "
+                'install the NVIDIA libraries with: pip install "imgindex[cuda]"'
+            )
+        self.device = f"cuda:{wanted[0][1].get('device_id', '0')}" if used == _CUDA else "cpu"
+        self.batch = _GPU_BATCH if used == _CUDA else _CPU_BATCH
+        try:
+            self.card = ModelCard.from_metadata(
+                self._session.get_modelmeta().custom_metadata_map or {}
+            )
+        except (KeyError, ValueError) as error:
+            raise ModelFileError(
+                f"{path} was not built by imgindex (its metadata lacks {error}); "
+                f"bring it in with: imgindex model import {path}"
+            ) from error
+
+    def encode(self, pixels: Pixels) -> Rows:
+        """Embed a batch.
+
+        Args:
+            pixels: uint8 [n, s, s, 3], RGB, s the card's size.
+
+        Returns:
+            float32 [n, d], rows of length 1.
+
+        Raises:
+            ModelFileError: the model gave rows that are not finite or not of length 1.
+        """
+        if len(pixels) == 0:
+            return np.empty((0, self.card.dimension), np.float32)
+        (rows,) = self._session.run(["embedding"], {"image": np.ascontiguousarray(pixels)})
+        rows = np.asarray(rows, np.float32)
+        lengths = np.linalg.norm(rows, axis=1)
+        # Written so that NaN fails it too.
+        if not (np.abs(lengths - 1) < _UNIT_TOLERANCE).all():
+            worst = lengths[np.argmax(np.abs(lengths - 1))]
+            raise ModelFileError(
+                f"model {self.card.name} gave an embedding of length {worst:.4g} instead of 1; "
+                "the file is damaged or its declared input is wrong: import it again"
+            )
+        return rows
+
+
+def providers(device: str, available: Sequence[str], *, driver: bool) -> list[Provider]:
+    """Say which execution providers to ask ONNX Runtime for, the wanted one first.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        available: what this ONNX Runtime was built with.
+        driver: whether an NVIDIA driver answers on this machine.
+
+    Raises:
+        DeviceError: the name is unknown, or CUDA is asked for and cannot be here.
+    """
+    kind, _, number = device.partition(":")
+    if kind not in {"auto", "cpu", "cuda"} or (number and (kind != "cuda" or not number.isdigit())):
+        raise DeviceError(f"unknown device {device!r}; use auto, cpu, cuda or cuda:N")
+    if kind == "cuda":
+        if _CUDA not in available:
+            raise DeviceError(
+                f"cannot use {device}: this ONNX Runtime is built for {', '.join(available)}; "
+                "install onnxruntime-gpu, or use --device cpu"
+            )
+        if not driver:
+            raise DeviceError(
+                f"cannot use {device}: no NVIDIA driver answers on this machine; use --device cpu"
+            )
+    if kind == "cuda" or (kind == "auto" and driver and _CUDA in available):
+        return [(_CUDA, {"device_id": number or "0"}), (_CPU, {})]
+    return [(_CPU, {})]
+
+
+def _session(path: str | os.PathLike[str], wanted: list[Provider]) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    # Only fatal messages: what matters is raised, and standard error belongs to the caller.
+    options.log_severity_level = 4
+    if wanted[0][0] == _CUDA:
+        ort.set_default_logger_severity(4)
+        # Finds NVIDIA's wheels. Their absence shows in the session; its prints are not ours.
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
+            ort.preload_dlls(directory="")
+    return ort.InferenceSession(
+        str(path), sess_options=options, providers=wanted, enable_fallback=0
+    )
+
+
+def _nvidia_driver(load: Callable[[str], object] = ctypes.CDLL) -> bool:
+    try:
+        load("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,143 @@
+"""A grouping as sections of a page: the groups by size, the noise last."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from imgindex.errors import SettingError
+from imgindex.records import NOISE, Skipped
+
+from .page import Card, Section, page_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from imgindex.records import Member, Progress
+
+    from .content import Export
+
+PAGE_THUMBNAILS = 4000
+"""Thumbnails in one page at most; at some 12 kB each it then weighs 65 MB, which browsers bear."""
+
+_ROWS = 2  # of a group, before it is opened
+
+
+def gallery_text(
+    export: Export,
+    *,
+    thumbnail: Callable[[str], bytes | None],
+    thumbnails_per_group: int,
+    progress: Progress,
+    skipped: list[Skipped],
+) -> Iterator[str]:
+    """The gallery page, piece by piece.
+
+    Args:
+        export: the grouping.
+        thumbnail: a path's thumbnail as JPEG, or None if it cannot be read.
+        thumbnails_per_group: how many pictures of a group are shown; the others are listed by
+            name. It is lowered when the page would hold more than ``PAGE_THUMBNAILS``.
+        progress: called after each thumbnail.
+        skipped: receives the pictures that could not be shown.
+
+    Raises:
+        SettingError: ``thumbnails_per_group`` is negative.
+    """
+    if thumbnails_per_group < 0:
+        raise SettingError(f"thumbnails_per_group is {thumbnails_per_group}; it starts at 0")
+    groups = {group: _pictures(members) for group, members in export.by_group().items()}
+    sizes = [len(pictures) for pictures in groups.values()]
+    limit = _limit(sizes, thumbnails_per_group)
+    total = sum(min(size, limit) for size in sizes)
+
+    def sections() -> Iterator[Section]:
+        done = 0
+        for group, pictures in groups.items():
+            cards = []
+            for copies in pictures[:limit]:
+                cards.append(_card(copies, _first_thumbnail(copies, thumbnail, skipped)))
+                done += 1
+                progress("export", done, total)
+            yield Section(
+                heading="Noise" if group == NOISE else f"Group {group}",
+                note=_size(group, pictures),
+                cards=cards,
+                more=[_card(copies, None) for copies in pictures[limit:]],
+                rows=0 if group == NOISE else _ROWS,
+            )
+
+    count = sum(sizes)
+    noise = len(groups.get(NOISE, ()))
+    settings = export.settings
+    return page_text(
+        title=PurePath(export.library).name or export.library,
+        subtitle=(
+            f"{export.created.replace('T', ' ')[:16]} UTC · {settings.model} · HDBSCAN on "
+            f"{settings.space} · groups of {settings.min_cluster_size} or more · "
+            f"min samples {settings.min_samples}"
+        ),
+        sections=sections(),
+        facts=[
+            (f"{count:,}", "picture" if count == 1 else "pictures"),
+            (f"{len(export.groups):,}", "group" if len(export.groups) == 1 else "groups"),
+            (f"{noise / count if count else 0:.0%}", "noise"),
+        ],
+    )
+
+
+def _pictures(members: Sequence[Member]) -> list[list[Member]]:
+    """Files of the same picture brought together, in the order of each picture's first file."""
+    pictures: dict[str, list[Member]] = {}
+    for member in members:
+        pictures.setdefault(member.id, []).append(member)
+    return list(pictures.values())
+
+
+def _limit(sizes: Sequence[int], most: int) -> int:
+    limit = most
+    while limit > 1 and sum(min(size, limit) for size in sizes) > PAGE_THUMBNAILS:
+        limit -= 1
+    return limit
+
+
+def _first_thumbnail(
+    copies: Sequence[Member], thumbnail: Callable[[str], bytes | None], skipped: list[Skipped]
+) -> bytes | None:
+    for member in copies:
+        if (jpeg := thumbnail(member.path)) is not None:
+            return jpeg
+    skipped.append(Skipped(copies[0].path, "cannot be read; listed without a thumbnail"))
+    return None
+
+
+def _card(copies: Sequence[Member], jpeg: bytes | None) -> Card:
+    first = copies[0]
+    return Card(
+        thumbnail=jpeg,
+        path=first.path,
+        badge=f"×{len(copies)}" if len(copies) > 1 else "",
+        note=_standing(first),
+        copies=tuple(member.path for member in copies[1:]),
+    )
+
+
+def _standing(member: Member) -> str:
+    outlier = f"outlier score {member.outlier:.2f}"
+    if member.group == NOISE:
+        return f"In no group · {outlier}"
+    exemplar = "Exemplar · " if member.exemplar else ""
+    return f"{exemplar}strength {member.strength:.2f} · {outlier}"
+
+
+def _size(group: int, pictures: Sequence[Sequence[Member]]) -> str:
+    count = len(pictures)
+    copies = sum(len(picture) for picture in pictures) - count
+    note = _count(count, "picture", "pictures")
+    if group == NOISE:
+        note += " in no group"
+    return f"{note}, {_count(copies, 'more copy', 'more copies')}" if copies else note
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"

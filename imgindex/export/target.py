@@ -1,0 +1,66 @@
+"""The one way an export writes a file: whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgindex.errors import ExportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def write_file(
+    target: str, chunks: Iterable[str], *, force: bool = False, errors: str = "strict"
+) -> None:
+    """Write text as UTF-8 to a temporary file beside the target, then put it in its place.
+
+    The target is checked before the first chunk is asked for.
+
+    Args:
+        target: the file; its folder must exist.
+        chunks: the text, piece by piece.
+        force: replace a file that is there.
+        errors: how characters without a UTF-8 form are written, as ``str.encode`` takes it.
+
+    Raises:
+        ExportError: the target exists and ``force`` is False, is a folder, or cannot be written.
+    """
+    path = Path(target)
+    check_parent(path)
+    _check_free(path, force=force)
+    temporary = path.with_name(f".imgindex-{secrets.token_hex(8)}.tmp")
+    try:
+        try:
+            with temporary.open("x", encoding="utf-8", errors=errors, newline="") as file:
+                file.writelines(chunks)
+                file.flush()
+                os.fsync(file.fileno())
+            _check_free(path, force=force)  # somebody may have come first meanwhile
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise ExportError(f"cannot write {target}: {error.strerror or error}") from error
+
+
+def check_parent(path: Path) -> None:
+    """Refuse a target whose folder is not there.
+
+    Raises:
+        ExportError: it is not there.
+    """
+    if not path.parent.is_dir():
+        raise ExportError(
+            f"cannot write {path}: there is no folder {path.parent}; create it or choose another"
+        )
+
+
+def _check_free(path: Path, *, force: bool) -> None:
+    if path.is_dir():
+        raise ExportError(f"cannot write {path}: it is a folder; name a file")
+    if os.path.lexists(path) and not force:
+        raise ExportError(f"{path} exists already; choose another name, or ask to replace it")

@@ -1,0 +1,251 @@
+"""The bookkeeping of one run of indexing: what is new, changed, moved, vanished or unreadable.
+
+A file is unchanged while its size and time are those of the last run. Content decides the rest:
+bytes that the library has are never embedded again, whatever path they turn up under.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import pixels, scan
+from .ahead import ahead
+from .errors import PictureError, PictureTooLargeError
+from .records import AddReport, Found, IndexedFile, Picture, Skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .records import Pixels, Progress, Rows
+    from .resources import Resources
+    from .store import Store
+
+_FILES_A_COMMIT = 512  # so that many copies of known pictures cost few transactions
+
+
+def index(
+    resources: Resources,
+    roots: Sequence[str | os.PathLike[str]],
+    progress: Progress,
+    *,
+    prune: bool,
+) -> AddReport:
+    """Bring the store up to date with what lies under the roots; see ``Library.add``."""
+    started = time.perf_counter()
+    places = [os.path.abspath(Path(root).expanduser()) for root in roots]
+    walk = scan.walk(places, pixels.SUFFIXES)
+    pin = resources.settle_model()
+    store = resources.store(create=True)
+    with store.writing():
+        store.pin(pin)
+        run = Run(store, {file.path: file for file in store.files(places)})
+        for at, met in enumerate(walk):
+            run.meet(met)
+            if at % _FILES_A_COMMIT == 0:
+                progress("scan", at, 0)
+        if gone := run.walked():
+            store.mark_missing(gone)
+        embedding = time.perf_counter()
+        if run.todo:
+            _embed(resources, run, progress)
+        seconds = time.perf_counter() - embedding
+        if prune:
+            store.prune()
+        store.refresh(progress)
+    return AddReport(
+        added=run.added,
+        reused=run.reused,
+        moved=run.moved,
+        removed=len(run.gone),
+        unchanged=run.unchanged,
+        skipped=tuple(run.skipped),
+        model=pin.name,
+        device=resources.device if run.added else None,
+        seconds=round(time.perf_counter() - started, 3),
+        images_per_second=round(run.added / seconds, 3) if run.added else 0.0,
+    )
+
+
+def _embed(resources: Resources, run: Run, progress: Progress) -> None:
+    """Read, decode, embed and keep what is to do, batch by batch."""
+    size = resources.embedder().batch
+    readings = ahead(
+        lambda found: _read(resources, found),
+        run.todo,
+        threads=os.cpu_count() or 1,
+        depth=2 * size,  # the next batch is decoded while this one is embedded
+    )
+    progress("embed", 0, len(run.todo))
+    batch: list[Reading] = []
+    for done, reading in enumerate(readings, 1):
+        batch.append(reading)
+        decoded = sum(one.pixels is not None for one in batch)
+        if decoded == size or len(batch) == _FILES_A_COMMIT or done == len(run.todo):
+            fresh = run.fresh(batch)
+            rows = resources.encode([one.pixels for one in fresh if one.pixels is not None])
+            run.keep(batch, fresh, rows)
+            batch = []
+            progress("embed", done, len(run.todo))
+
+
+def _read(resources: Resources, found: Found) -> Reading:
+    """Read one file; called in threads."""
+    try:
+        met, data = resources.load(found.path)
+    except PictureError as error:
+        return Reading(found, reason=str(error))
+    picture_id = scan.content_id(data)
+    if resources.store().has([picture_id]):
+        return Reading(met, picture_id)
+    try:
+        decoded = resources.decode(data)
+    except PictureError as error:
+        lasting = not isinstance(error, PictureTooLargeError)
+        return Reading(met, reason=str(error), lasting=lasting)
+    picture = Picture(picture_id, decoded.width, decoded.height, decoded.format, decoded.taken)
+    return Reading(met, picture_id, picture, decoded.pixels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What came of reading one file.
+
+    Attributes:
+        found: the file, as it was when it was read.
+        id: its content's id; None if it could not be read as a picture.
+        picture: what it holds; None if the library has that picture already.
+        pixels: uint8 [s, s, 3], with ``picture``.
+        reason: why it could not be read.
+        lasting: the reason lies in the bytes, so it need not be tried again.
+    """
+
+    found: Found
+    id: str | None = None
+    picture: Picture | None = None
+    pixels: Pixels | None = None
+    reason: str | None = None
+    lasting: bool = False
+
+
+class Run:
+    """One run over some roots.
+
+    Attributes:
+        todo: files to read, in the order of the walk.
+        added: files with new content.
+        reused: files whose content was here already.
+        moved: the same, where the path it was here under is gone.
+        unchanged: files that need not be opened.
+        gone: paths that have vanished, less those that moved.
+        skipped: what cannot be read.
+    """
+
+    def __init__(self, store: Store, known: Mapping[str, IndexedFile]) -> None:
+        """Begin a run.
+
+        Args:
+            store: where the pictures go.
+            known: what the store knows of the paths under the roots, by path.
+        """
+        self.todo: list[Found] = []
+        self.added = self.reused = self.moved = self.unchanged = 0
+        self.gone: set[str] = set()
+        self.skipped: list[Skipped] = []
+        self._store = store
+        self._known = known
+        self._seen: set[str] = set()
+        self._gone_copies: dict[str, list[str]] = {}
+
+    def meet(self, met: Found | Skipped) -> None:
+        """Take in one file of the walk."""
+        self._seen.add(met.path)
+        if isinstance(met, Skipped):
+            self.skipped.append(met)
+            return
+        file = self._known.get(met.path)
+        if file is None or file.missing or file.mtime_ns != met.mtime_ns or file.size != met.size:
+            self.todo.append(met)
+        elif file.reason is None:
+            self.unchanged += 1
+        else:
+            self.skipped.append(Skipped(met.path, file.reason))
+
+    def walked(self) -> set[str]:
+        """End the walk; the paths that are known and not there any more."""
+        for path in self._known.keys() - self._seen:
+            file = self._known[path]
+            # A file may be there without being met: below a folder that cannot be read just now,
+            # or under a name that only an argument gave.
+            if not file.missing and not os.path.lexists(path) and not self._hidden(path):
+                self.gone.add(path)
+                if file.id is not None:
+                    self._gone_copies.setdefault(file.id, []).append(path)
+        return set(self.gone)
+
+    def _hidden(self, path: str) -> bool:
+        return any(path.startswith(skipped.path + os.sep) for skipped in self.skipped)
+
+    def fresh(self, batch: list[Reading]) -> list[Reading]:
+        """Those readings of a batch that have to be embedded, each content once."""
+        known = self._store.has({item.id for item in batch if item.id is not None})
+        first: dict[str, Reading] = {}
+        for item in batch:
+            if item.id is not None and item.picture is not None and item.id not in known:
+                first.setdefault(item.id, item)
+        return list(first.values())
+
+    def keep(self, batch: list[Reading], fresh: list[Reading], rows: Rows) -> None:
+        """Store a batch in one step, and count it.
+
+        Args:
+            batch: everything that was read.
+            fresh: what ``fresh`` gave for it.
+            rows: float32 [len(fresh), d].
+        """
+        new = {id(item) for item in fresh}
+        moved_from: list[str] = []
+        counts = {"added": 0, "reused": 0, "moved": 0}
+        skipped = []
+        files = []
+        for item in batch:
+            if item.id is None:
+                reason = item.reason or "unreadable"
+                skipped.append(Skipped(item.found.path, reason))
+                if item.lasting:
+                    files.append(_file(item.found, reason=reason))
+                continue
+            files.append(_file(item.found, picture_id=item.id))
+            if id(item) in new:
+                counts["added"] += 1
+            elif old := self._left_behind(item.id, item.found.path):
+                counts["moved"] += 1
+                moved_from.append(old)
+            else:
+                counts["reused"] += 1
+        pictures = [item.picture for item in fresh if item.picture is not None]
+        self._store.add(pictures, rows, files)
+        if moved_from:
+            self._store.forget(moved_from)
+            self.gone.difference_update(moved_from)
+        self.skipped += skipped
+        self.added += counts["added"]
+        self.reused += counts["reused"]
+        self.moved += counts["moved"]
+
+    def _left_behind(self, picture_id: str, path: str) -> str | None:
+        """A path that held this content and is gone, if there is one; each counts once."""
+        if copies := self._gone_copies.get(picture_id):
+            return copies.pop()
+        # It may have come from outside the roots of this run.
+        for other in self._store.paths([picture_id]).get(picture_id, []):
+            if other != path and not os.path.lexists(other):
+                return other
+        return None
+
+
+def _file(found: Found, *, picture_id: str | None = None, reason: str | None = None) -> IndexedFile:
+    return IndexedFile(found.path, found.size, found.mtime_ns, picture_id, reason)

@@ -1,0 +1,367 @@
+"""The library: pictures in, neighbours and groups out.
+
+Its three journeys are ``add``, ``search`` and ``cluster``; the rest is a look at what they left.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import GroupingError, PictureError, QueryError
+from .indexing import index
+from .records import (
+    Group,
+    Grouping,
+    GroupingSettings,
+    Member,
+    QueryFailure,
+    Status,
+    no_progress,
+)
+from .resources import Resources
+from .searching import Wanted, search
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from .config import Settings
+    from .export import Kind, Link
+    from .records import AddReport, ExportReport, Progress, SearchResult
+    from .searching import Query
+    from .store import Store
+
+_THUMBNAIL = 320
+_MEMORY_SHARE = 0.6
+"""Of the machine's memory that the distances of an exact grouping may fill."""
+
+
+class Library:
+    """Pictures, their embeddings and their groups, in one place.
+
+    >>> from imgindex import Library
+    >>> with Library("photos.imgindex", model="untrained") as library:  # doctest: +SKIP
+    ...     report = library.add(["~/Pictures"])
+    ...     result = library.search("holiday.jpg", k=5)
+    ...     grouping = library.cluster(min_cluster_size=10)
+    ...     grouping.labels  # int32, -1 for noise
+
+    Every method may be called from several threads. Nothing is printed; long work reports through
+    ``progress(stage, done, total)``.
+    """
+
+    def __init__(
+        self,
+        location: str | os.PathLike[str] | Store | None = None,
+        *,
+        model: str | os.PathLike[str] | None = None,
+        device: str | None = None,
+        max_megapixels: float | None = None,
+    ) -> None:
+        """Name a library; it is opened when it is first used, and made by the first ``add``.
+
+        Args:
+            location: a folder, ``memory:``, or an open store; None for the default of ``Settings``.
+            model: name or file of a model; None for the library's own, else a trained one.
+            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            max_megapixels: the largest picture to decode; None derives it from the memory.
+
+        Raises:
+            SettingError: a setting is out of range or the settings file is broken.
+        """
+        self._resources = Resources(location, model, device, max_megapixels)
+
+    def __enter__(self) -> Self:
+        """Use as a context manager, so that it is closed."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    @property
+    def settings(self) -> Settings:
+        """Where the library and its model are."""
+        return self._resources.settings
+
+    def close(self) -> None:
+        """Let go of the library's files; a later call opens them again."""
+        self._resources.close()
+
+    def add(
+        self,
+        roots: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+        *,
+        prune: bool = False,
+        progress: Progress = no_progress,
+    ) -> AddReport:
+        """Index pictures: new and changed ones are embedded, all else is only looked at.
+
+        What was done is kept batch by batch; a run that is stopped loses at most one batch, and the
+        next one goes on from there.
+
+        Args:
+            roots: folders, walked with all that lies below them, and files.
+            prune: forget files that have vanished, and pictures that no file holds any more.
+            progress: stages ``scan``, ``embed`` and ``index``.
+
+        Raises:
+            SettingError: a root does not exist.
+            ModelNotFoundError: the library has no model yet and there is none to take.
+            ModelMismatchError: another model is asked for than the library was built with.
+            LibraryBusyError: another process is writing to the library.
+            StoreError: the disk is full, or the library is damaged.
+        """
+        if isinstance(roots, str | os.PathLike):
+            roots = [roots]
+        return index(self._resources, roots, progress, prune=prune)
+
+    def search(
+        self,
+        query: Query,
+        k: int = 20,
+        *,
+        min_score: float | None = None,
+        exact: bool = False,
+    ) -> SearchResult:
+        """Find what looks like a picture.
+
+        Args:
+            query: a picture file, which need not be in the library, or the id of an indexed
+                picture (its beginning is enough where it is unique).
+            k: how many matches at most. A picture of the library finds itself first.
+            min_score: leave out matches with a lower cosine.
+            exact: compare every vector; otherwise the store chooses.
+
+        Returns:
+            Matches by falling score, one a picture however many copies of it there are.
+
+        Raises:
+            QueryError: the query is neither a readable picture nor the id of one.
+            LibraryNotFoundError: there is no library.
+        """
+        (result,) = self.search_many([query], k, min_score=min_score, exact=exact)
+        if isinstance(result, QueryFailure):
+            raise QueryError(result.error)
+        return result
+
+    def search_many(
+        self,
+        queries: Iterable[Query],
+        k: int = 20,
+        *,
+        min_score: float | None = None,
+        exact: bool = False,
+    ) -> Iterator[SearchResult | QueryFailure]:
+        """Answer a stream of queries in order; one that fails does not stop the others.
+
+        Args:
+            queries: as for ``search``; read as they come, answered in batches of what is there.
+            k: as for ``search``.
+            min_score: as for ``search``.
+            exact: as for ``search``.
+
+        Raises:
+            SettingError: k or min_score is out of range.
+            LibraryNotFoundError: there is no library.
+        """
+        wanted = Wanted(k, min_score, "exact" if exact else None)
+        return search(self._resources, queries, wanted)
+
+    def cluster(
+        self,
+        *,
+        min_cluster_size: int = 5,
+        min_samples: int = 5,
+        progress: Progress = no_progress,
+    ) -> Grouping:
+        """Discover groups by HDBSCAN on the embeddings, and keep the grouping.
+
+        Args:
+            min_cluster_size: smallest number of pictures that counts as a group, at least 2.
+            min_samples: how many neighbours make a place dense, at least 1; more gives fewer,
+                tighter groups and more noise.
+            progress: stages ``distances`` and ``spanning tree``.
+
+        Returns:
+            The grouping; ``labels`` has -1 for noise, and 0 for the largest group.
+
+        Raises:
+            SettingError: a setting is out of range.
+            GroupingError: there are no pictures, or more than the memory bears.
+            LibraryNotFoundError: there is no library.
+        """
+        from . import grouping
+
+        store, pin = self._resources.filled()
+        ids, rows = store.vectors()
+        if not ids:
+            raise GroupingError(
+                f"the library {store.url} has no pictures; add some with: imgindex index FOLDER"
+            )
+        _check_memory(len(ids))
+        found = grouping.cluster(
+            rows, min_cluster_size=min_cluster_size, min_samples=min_samples, progress=progress
+        )
+        groups = []
+        for label, medoid in enumerate(found.medoids.tolist()):
+            own = found.labels == label
+            groups.append(
+                Group(
+                    id=label,
+                    size=int(own.sum()),
+                    medoid=ids[medoid],
+                    exemplars=tuple(ids[at] for at in (own & found.exemplars).nonzero()[0]),
+                )
+            )
+        result = Grouping(
+            ids=ids,
+            labels=found.labels,
+            strengths=found.strengths,
+            outliers=found.outliers,
+            exemplars=found.exemplars,
+            groups=tuple(groups),
+            settings=GroupingSettings(min_cluster_size, min_samples, "descriptor", pin.name),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        store.save_grouping(result)
+        return result
+
+    def grouping(self) -> Grouping:
+        """The grouping made last.
+
+        Raises:
+            GroupingError: there is none yet.
+            LibraryNotFoundError: there is no library.
+        """
+        store, _ = self._resources.filled()
+        kept = store.grouping()
+        if kept is None:
+            raise GroupingError(f"the library {store.url} has no groups yet; run: imgindex cluster")
+        return kept
+
+    def members(self) -> list[Member]:
+        """Every present file of the grouping made last, with its picture's place in it.
+
+        Raises:
+            GroupingError: there is no grouping yet.
+        """
+        kept = self.grouping()
+        paths = self._resources.store().paths(kept.ids)
+        columns = (kept.labels, kept.strengths, kept.outliers, kept.exemplars)
+        return [
+            Member(path, picture_id, *values)
+            for picture_id, *values in zip(
+                kept.ids, *(column.tolist() for column in columns), strict=True
+            )
+            for path in paths.get(picture_id, [])
+        ]
+
+    def export(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        kind: Kind | None = None,
+        link: Link = "symlink",
+        force: bool = False,
+        progress: Progress = no_progress,
+    ) -> ExportReport:
+        """Write the grouping made last as CSV, JSON, a tree of folders or a gallery page.
+
+        Args:
+            target: ``.csv``, ``.json`` or ``.html`` file, or a folder that is new or empty.
+            kind: ``csv``, ``json``, ``html`` or ``folders``; None goes by the target's suffix.
+            link: what the folders hold: ``symlink``, ``hardlink`` or ``copy``.
+            force: replace a file that is there; folders are never replaced.
+            progress: stage ``export``.
+
+        Raises:
+            GroupingError: there is no grouping yet.
+            ExportError: the target is taken, or cannot be written.
+        """
+        from . import export
+
+        kept = self.grouping()
+        members = self.members()
+        here = {member.group for member in members}
+        return export.write(
+            Path(target).expanduser(),
+            export.Export(
+                members=members,
+                groups=[group for group in kept.groups if group.id in here],
+                settings=kept.settings,
+                created=kept.created,
+                library=self._resources.store().url,
+            ),
+            kind=kind,
+            link=link,
+            thumbnail=self.thumbnail,
+            force=force,
+            progress=progress,
+        )
+
+    def thumbnail(self, path: str, side: int = _THUMBNAIL) -> bytes | None:
+        """A small JPEG of a picture file, or None if it cannot be read.
+
+        Args:
+            path: the file.
+            side: its longer side in pixels.
+        """
+        try:
+            return self._resources.thumbnail(path, side)
+        except PictureError:
+            return None
+
+    def status(self) -> Status:
+        """The library at a glance.
+
+        Raises:
+            LibraryNotFoundError: there is none.
+        """
+        store = self._resources.store()
+        stats, pin, kept = store.stats(), store.pinned(), store.grouping()
+        return Status(
+            library=store.url,
+            pictures=stats.pictures,
+            files=stats.files,
+            missing=stats.missing,
+            unreadable=stats.unreadable,
+            vectors=stats.vectors,
+            dimension=pin.dimension if pin else None,
+            model=pin.name if pin else None,
+            index=stats.index,
+            bytes=stats.bytes,
+            groups=len(kept.groups) if kept else None,
+            grouped=kept.created if kept else None,
+        )
+
+    def verify(self, progress: Progress = no_progress) -> list[str]:
+        """Check the library's files against each other; each contradiction is a line.
+
+        Raises:
+            LibraryNotFoundError: there is none.
+        """
+        return self._resources.store().verify(progress)
+
+
+def _check_memory(count: int) -> None:
+    """Refuse an exact grouping whose distances the memory cannot hold."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return
+    needed = 4 * count * count
+    if needed > _MEMORY_SHARE * memory:
+        raise GroupingError(
+            f"grouping {count:,} pictures needs {needed / 1e9:.0f} GB for their distances, and "
+            f"this machine has {memory / 1e9:.0f} GB; group a smaller library"
+        )

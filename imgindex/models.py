@@ -1,0 +1,295 @@
+"""Which model file: the bundled, the installed, the official ones, and how they get here."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from . import vgg16
+from .errors import ModelFileError, ModelNotFoundError
+from .graph import read_card, save
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .records import ModelCard
+
+State = Literal["bundled", "installed", "can be pulled", "built on first use"]
+
+UNTRAINED = "untrained"
+_VGG_LICENCE = "CC BY 4.0, Visual Geometry Group, University of Oxford"
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_BESIDE = Path(__file__).parent
+_PULL = "imgindex model pull"
+_IMPORT = "imgindex model import FILE"
+
+
+@dataclass(frozen=True, slots=True)
+class Official:
+    """Published weights of VGG16.
+
+    Attributes:
+        name: the model they become.
+        url: where the file lies.
+        size: bytes, where known for certain.
+        md5: checksum, where the publisher names one.
+        sha256: checksum, where the publisher names one.
+    """
+
+    name: str
+    url: str
+    size: int | None = None
+    md5: str | None = None
+    sha256: str | None = None
+
+
+OFFICIAL = (
+    Official(
+        "vgg16-keras",
+        "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/"
+        "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        size=58_889_256,
+        md5="6d6bbae143d832006294945121d1f1fc",
+    ),
+    Official(
+        "vgg16-torchvision",
+        "https://download.pytorch.org/models/vgg16-397923af.pth",
+        sha256="397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One model that can be used or fetched; card and path are None where no file is here yet."""
+
+    name: str
+    state: State
+    card: ModelCard | None = None
+    path: Path | None = None
+    bytes: int = 0
+
+
+def resolve(name: str | os.PathLike[str] | None, folder: Path) -> Path:
+    """Find the model file to load.
+
+    Args:
+        name: a model's name, or the path of an ``.onnx`` file built by imgindex. None takes a
+            bundled model, else an installed official one. ``untrained`` is built when first asked
+            for and never taken by itself.
+        folder: where pulled and imported models lie.
+
+    Raises:
+        ModelNotFoundError: nothing of that name is here, or none was chosen and none is at hand.
+        ModelFileError: a path names a file without our card.
+    """
+    if name is None:
+        return _default(folder)
+    text = os.fspath(name)
+    here = {row.name: row.path for row in _files(folder)}
+    if (found := here.get(text)) is not None:
+        return found
+    if text == UNTRAINED:
+        return _untrained(folder)
+    path = Path(text).expanduser()
+    if path.suffix.lower() == ".onnx" or path.is_file():
+        if not path.is_file():
+            raise ModelNotFoundError(f"there is no model file {path}")
+        if weights.kind(path) is not None:
+            raise ModelFileError(
+                f"{path} holds weights, not a model; bring it in with: imgindex model import {path}"
+            )
+        card(path)
+        return path
+    if text in {official.name for official in OFFICIAL}:
+        raise ModelNotFoundError(f"model {text} is not here yet; get it with: {_PULL} {text}")
+    names = ", ".join(sorted({*here, UNTRAINED}))
+    raise ModelNotFoundError(f"there is no model {text!r}; those here are {names}")
+
+
+def _default(folder: Path) -> Path:
+    rows = list(_files(folder))
+    for row in rows:
+        if row.state == "bundled" and row.card and row.card.trained and row.path:
+            return row.path
+    here = {row.name: row.path for row in rows}
+    for official in OFFICIAL:
+        if (found := here.get(official.name)) is not None:
+            return found
+    raise ModelNotFoundError(
+        "no trained model is here yet. Choose one of:\n"
+        f"  {_PULL}\n"
+        "      fetches the official VGG16 weights (59 MB, once)\n"
+        f"  {_IMPORT}\n"
+        "      takes weights you have: .h5 (Keras), .pth (torchvision) or .onnx\n"
+        f"  --model {UNTRAINED}\n"
+        "      random weights: good for trying things out, finds only very similar pictures"
+    )
+
+
+def _untrained(folder: Path) -> Path:
+    path = folder / f"{UNTRAINED}.onnx"
+    data = vgg16.build(
+        vgg16.untrained(),
+        name=UNTRAINED,
+        source="random, seed 0",
+        licence="CC0-1.0",
+        trained=False,
+    )
+    save(path, data)
+    return path
+
+
+def card(path: Path) -> ModelCard:
+    """Read a model file's card; its weights are not read.
+
+    Raises:
+        ModelFileError: the file was not built by imgindex, or is damaged.
+    """
+    found = read_card(path)
+    if found is None:
+        raise ModelFileError(
+            f"{path} was not built by imgindex; bring it in with: imgindex model import {path}"
+        )
+    return found
+
+
+def listed(folder: Path) -> list[Listed]:
+    """List every model known: bundled, installed, then what can be pulled or built.
+
+    Files that cannot be read as models are left out.
+    """
+    rows = list(_files(folder))
+    here = {row.name for row in rows}
+    rows += [Listed(one.name, "can be pulled") for one in OFFICIAL if one.name not in here]
+    if UNTRAINED not in here:
+        rows.append(Listed(UNTRAINED, "built on first use"))
+    return rows
+
+
+def find(fingerprint: str, folder: Path) -> Path | None:
+    """Find the model file whose card has this fingerprint; libraries remember it."""
+    for row in _files(folder):
+        if row.card and row.card.fingerprint == fingerprint:
+            return row.path
+    return None
+
+
+def _files(folder: Path) -> Iterator[Listed]:
+    """Models that are files here, bundled before installed; a name counts once."""
+    seen = set()
+    places: tuple[tuple[State, Path], ...] = (
+        ("bundled", _BESIDE / "bundled"),
+        ("bundled", _BESIDE.parent / "models"),
+        ("installed", folder),
+    )
+    for state, place in places:
+        for path in sorted(place.glob("[!.]*.onnx")):
+            try:
+                card = read_card(path)
+            except ModelFileError:
+                continue
+            if card is not None and path.stem not in seen:
+                seen.add(path.stem)
+                yield Listed(path.stem, state, card, path, path.stat().st_size)
+
+
+def install(  # noqa: PLR0913 - what a foreign file leaves unsaid, one by one
+    path: Path,
+    folder: Path,
+    *,
+    name: str | None = None,
+    layer: str | None = None,
+    pooling: Pooling | None = None,
+    size: int | None = None,
+    fit: Fit | None = None,
+    layout: Layout | None = None,
+    scaling: Scaling | None = None,
+    source: str | None = None,
+    licence: str | None = None,
+) -> Path:
+    """Bring a file in as a model; what kind it is, its content tells.
+
+    Weights of VGG16 (Keras ``.h5``, torchvision ``.pth``) take ``layer``, ``pooling``, ``size`` and
+    ``fit``, by default block5_pool, average, 224 and squash. A foreign ``.onnx`` takes these and
+    the rest, see `foreign.adapt`. An ``.onnx`` that imgindex built takes none of them.
+
+    Args:
+        path: the file.
+        folder: where installed models lie.
+        name: what to call the model; by default the file's name without its suffix, or the name in
+            the card of an ``.onnx`` that imgindex built.
+        layer: the layer, output or inner tensor to read.
+        pooling: how its map becomes a vector.
+        size: side of the input in pixels.
+        fit: how a picture is brought to the square.
+        layout: ``nchw`` or ``nhwc``.
+        scaling: what a foreign network was trained to see; by default as torchvision's.
+        source: where the network comes from; by default the file's name.
+        licence: its terms.
+
+    Returns:
+        The installed file.
+
+    Raises:
+        ModelFileError: the file is damaged, unsafe, or not understood.
+        ModelError: another model of that name is installed, or the folder cannot be written.
+        SettingError: the name is no safe file name, or what is declared does not fit the file.
+    """
+    found = weights.kind(path)
+    ours = read_card(path) if found is None else None
+    name = _safe(name or (ours.name if ours else path.stem))
+    source = source or path.name
+    licence = licence or "not stated"
+    if found is not None:
+        if layout or scaling:
+            raise SettingError("layout and scaling are known for VGG16 weights; leave them out")
+        layer = layer or vgg16.DEFAULT_LAYER
+        data = vgg16.build(
+            weights.read(path, vgg16.kernels(layer)),
+            layer=layer,
+            pooling=pooling,
+            size=size or vgg16.DEFAULT_SIZE,
+            fit=fit or "squash",
+            name=name,
+            source=source,
+            licence=licence,
+        )
+    elif ours is not None:
+        if any((layer, pooling, size, fit, layout, scaling)):
+            raise SettingError(f"{path} was built by imgindex and says all of itself; declare none")
+        data = rename(path, name)
+    else:
+        data = foreign.adapt(
+            path,
+            name=name,
+            source=source,
+            licence=licence,
+            layer=layer,
+            pooling=pooling,
+            size=size,
+            fit=fit or "squash",
+            layout=layout,
+            scaling=scaling or TORCH,
+        )
+    return _put(folder / f"{name}.onnx", data)
+
+
+def _put(target: Path, data: bytes) -> Path:
+    """Install a built model unless another one has its name."""
+    with tempfile.TemporaryDirectory() as scratch:
+        pass
+    return target
+
+
+def _safe(name: str) -> str:
+    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+        raise SettingError(
+            f"{name!r} cannot name a model; use letters, digits, dot, hyphen and underscore, "
+            "and --name to choose another"
+        )
+    return name

@@ -1,0 +1,178 @@
+"""What a library holds open: its store and its model, each opened when it is first needed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from . import pixels, scan
+from .config import Settings
+from .errors import LibraryNotFoundError, ModelFileError, ModelNotFoundError, SettingError
+from .records import ModelPin
+from .store import check_pin, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from .embed import Embedder
+    from .pixels import Decoded
+    from .records import Found, ModelCard, Pixels, Rows
+    from .store import Store
+
+
+class Resources:
+    """One store and one model.
+
+    Attributes:
+        settings: where they are.
+    """
+
+    def __init__(
+        self,
+        location: str | os.PathLike[str] | Store | None,
+        model: str | os.PathLike[str] | None,
+        device: str | None,
+        max_megapixels: float | None,
+    ) -> None:
+        """See ``Library``."""
+        if max_megapixels is not None and not max_megapixels > 0:
+            raise SettingError(f"max_megapixels must be above 0, not {max_megapixels}")
+        self._store: Store | None = None
+        if location is not None and not isinstance(location, str | os.PathLike):
+            self._store = location
+            location = None
+        self.settings = Settings.resolve(
+            library=location, model=None if model is None else os.fspath(model), device=device
+        )
+        self._max_megapixels = max_megapixels or pixels.default_max_megapixels()
+        # Uncompressed files have at most 8 bytes a pixel, and something around them.
+        self._max_bytes = int(self._max_megapixels * 8e6) + 2**26
+        self._embedder: Embedder | None = None
+        self._opening = threading.Lock()
+        self._loading = threading.Lock()
+
+    def store(self, *, create: bool = False) -> Store:
+        """The open store.
+
+        Raises:
+            LibraryNotFoundError: there is none, and ``create`` is False.
+        """
+        with self._opening:
+            if self._store is None:
+                self._store = open_store(self.settings.library, create=create)
+            return self._store
+
+    def filled(self) -> tuple[Store, ModelPin]:
+        """The store and the model it is pinned to.
+
+        Raises:
+            LibraryNotFoundError: nothing was ever added.
+        """
+        store = self.store()
+        pin = store.pinned()
+        if pin is None:
+            raise LibraryNotFoundError(
+                f"the library {store.url} is empty; fill it with: imgindex index FOLDER"
+            )
+        return store, pin
+
+    def settle_model(self) -> ModelPin:
+        """The model that the library has, or is about to have; makes nothing yet.
+
+        Raises:
+            ModelNotFoundError: it has none, and there is none to take.
+        """
+        try:
+            pinned = self.store().pinned()
+        except LibraryNotFoundError:
+            pinned = None
+        if pinned is not None and self.settings.model is None:
+            return replace(pinned, preprocessing=pixels.VERSION)
+        return _pin(self._model(pinned)[1])
+
+    def embedder(self) -> Embedder:
+        """The loaded model.
+
+        Raises:
+            ModelNotFoundError: its file is not here any more.
+            ModelMismatchError: another one is asked for than the library was built with.
+            DeviceError: the device cannot be used.
+        """
+        from .embed import Embedder
+
+        with self._loading:
+            if self._embedder is None:
+                store, pinned = self.filled()
+                path, card = self._model(pinned)
+                check_pin(store.url, pinned, _pin(card))
+                self._embedder = Embedder(path, self.settings.device)
+            return self._embedder
+
+    @property
+    def device(self) -> str | None:
+        """What really computes; None while no model is loaded."""
+        return self._embedder.device if self._embedder else None
+
+    def encode(self, images: Sequence[Pixels]) -> Rows:
+        """Embed pictures, float32 [n, d]; loads the model only if there are any."""
+        import numpy as np
+
+        if not images:
+            return np.empty((0, self.filled()[1].dimension), np.float32)
+        embedder = self.embedder()
+        return np.concatenate(
+            [
+                embedder.encode(np.stack(images[start : start + embedder.batch]))
+                for start in range(0, len(images), embedder.batch)
+            ]
+        )
+
+    def load(self, path: str) -> tuple[Found, bytes]:
+        """Read a file whole; see ``scan.load``."""
+        return scan.load(path, self._max_bytes)
+
+    def decode(self, data: bytes) -> Decoded:
+        """Decode a picture as the model wants it; see ``pixels.decode``."""
+        card = self.embedder().card
+        return pixels.decode(
+            data, size=card.size, fit=card.fit, max_megapixels=self._max_megapixels
+        )
+
+    def thumbnail(self, path: str, side: int) -> bytes:
+        """A small JPEG of a file; see ``pixels.thumbnail``."""
+        return pixels.thumbnail(self.load(path)[1], side, max_megapixels=self._max_megapixels)
+
+    def close(self) -> None:
+        """Let go of the store; it is opened again when it is needed."""
+        with self._opening:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+
+    def _model(self, pinned: ModelPin | None) -> tuple[Path, ModelCard]:
+        """The file of the model asked for, else of the library's own, else of the default one."""
+        from . import models
+
+        name, folder = self.settings.model, self.settings.models
+        if name is None and pinned is not None:
+            found = models.find(pinned.fingerprint, folder)
+            if found is None and pinned.name != models.UNTRAINED:
+                raise ModelNotFoundError(
+                    f"the library was built with {pinned.name} (fingerprint "
+                    f"{pinned.fingerprint[:12]}), which is not here; bring it back with: "
+                    f"imgindex model pull {pinned.name}, or: imgindex model import FILE"
+                )
+            path = found or models.resolve(models.UNTRAINED, folder)
+        else:
+            path = models.resolve(name, folder)
+        card = models.read_card(path)
+        if card is None:
+            raise ModelFileError(f"{path} has no card; bring it in with: imgindex model import")
+        return path, card
+
+
+def _pin(card: ModelCard) -> ModelPin:
+    return ModelPin(card.name, card.fingerprint, card.dimension, pixels.VERSION)

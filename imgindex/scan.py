@@ -1,0 +1,188 @@
+"""Folders to files: walking for pictures, reading their bytes, and their identity by content.
+
+Nothing here opens a picture; whatever goes wrong with one file is a record or a ``PictureError``
+and never ends a walk.
+"""
+# A walk over 100,000 files makes no Path objects, and abspath keeps the names of links:
+# ruff: noqa: PTH100, PTH112, PTH114, PTH116
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections import deque
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from .errors import PictureError, SettingError
+from .records import Found, Skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_KINDS = {
+    stat.S_IFIFO: "is a named pipe",
+    stat.S_IFSOCK: "is a socket",
+    stat.S_IFCHR: "is a device",
+    stat.S_IFBLK: "is a device",
+    stat.S_IFDIR: "is a folder",
+}
+
+
+def walk(
+    roots: Sequence[str | os.PathLike[str]], suffixes: frozenset[str]
+) -> Iterator[Found | Skipped]:
+    """Find the picture files under some folders.
+
+    Links to files and folders are followed. Every folder is walked once, however many roots and
+    links lead to it, so loops end; folders behind links come after all others, so that a folder
+    keeps its own name when a link to it lies under the roots as well. Names that start with a dot
+    are passed over. Inside a folder the files come sorted by name, then the folders: the order is
+    the same on every run.
+
+    Args:
+        roots: folders to walk, and files to take whatever their suffix (these come first).
+        suffixes: endings of pictures, lower-case with the dot.
+
+    Returns:
+        An iterator over each file once, under an absolute path in which links are not resolved: a
+        ``Found``, or a ``Skipped`` for what looks like a picture and is not a readable file, and
+        for every folder that cannot be read.
+
+    Raises:
+        SettingError: a root does not exist; raised by the call itself, before anything is walked.
+    """
+    files: list[str] = []
+    folders: list[str] = []
+    for path in dict.fromkeys(os.path.abspath(root) for root in roots):
+        if not os.path.lexists(path):
+            raise SettingError(f"there is no file or folder {path!r}; check the path")
+        (folders if os.path.isdir(path) else files).append(path)
+    return _walk(files, folders, suffixes)
+
+
+def load(path: str, limit: int) -> tuple[Found, bytes]:
+    """Read one file whole.
+
+    Args:
+        path: the file.
+        limit: the most bytes it may have.
+
+    Returns:
+        The file as it is at this moment, and its bytes.
+
+    Raises:
+        PictureError: it is empty, too large, no regular file, unreadable, or changed on the way.
+    """
+    path = os.path.abspath(path)
+    try:
+        _require_file(os.stat(path), limit)  # opening a device may already set it in motion
+        with open(path, "rb", opener=_open_at_once) as file:
+            before = os.fstat(file.fileno())
+            _require_file(before, limit)
+            data = file.read(before.st_size + 1)
+            after = os.fstat(file.fileno())
+    except (OSError, ValueError) as error:
+        raise PictureError(_reason(error)) from error
+    if len(data) != before.st_size or _version(before) != _version(after):
+        raise PictureError("changed while it was read")
+    return Found(path, *_version(after)), data
+
+
+def content_id(data: bytes) -> str:
+    """Name a file by its content: BLAKE2b with 16 bytes (RFC 7693) as 32 hex digits."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _walk(
+    files: list[str], folders: list[str], suffixes: frozenset[str]
+) -> Iterator[Found | Skipped]:
+    for path in files:
+        yield _look(path)
+    named = frozenset(files)
+    seen: set[tuple[int, int]] = set()
+    stack = folders[::-1]
+    links: deque[str] = deque()
+    while stack or links:
+        folder = stack.pop() if stack else links.popleft()
+        try:
+            status = os.stat(folder)
+            identity = (status.st_dev, status.st_ino)
+            if identity in seen:
+                continue
+            seen.add(identity)
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=attrgetter("name"))
+        except OSError as error:
+            yield Skipped(folder, f"cannot read the folder: {_reason(error)}")
+            continue
+        inner: list[str] = []
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            try:
+                if entry.is_dir():
+                    (links if entry.is_symlink() else inner).append(entry.path)
+                    continue
+            except OSError as error:
+                yield Skipped(entry.path, _reason(error))
+                continue
+            dot = name.rfind(".")
+            if dot > 0 and name[dot:].lower() in suffixes and entry.path not in named:
+                yield _look(entry)
+        stack.extend(reversed(inner))
+
+
+def _look(file: os.DirEntry[str] | str) -> Found | Skipped:
+    path = os.fspath(file)
+    try:
+        status = os.stat(file) if isinstance(file, str) else file.stat()
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        return Skipped(path, "broken link" if missing and os.path.islink(path) else _reason(error))
+    if stat.S_ISREG(status.st_mode):
+        return Found(path, status.st_size, status.st_mtime_ns)
+    return Skipped(path, _kind(status))
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # A pipe that took the file's place since it was looked at must not hang the run.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _require_file(status: os.stat_result, limit: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise PictureError(_kind(status))
+    if status.st_size == 0:
+        raise PictureError("empty file")
+    if status.st_size > limit:
+        size, most = _amount(status.st_size), _amount(limit)
+        raise PictureError(f"file of {size}, over the limit of {most}")
+
+
+def _version(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
+
+
+def _kind(status: os.stat_result) -> str:
+    return _KINDS.get(stat.S_IFMT(status.st_mode), "is not a regular file")
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "vanished"
+    if isinstance(error, PermissionError):
+        return "permission denied"
+    if isinstance(error, OSError):
+        return (error.strerror or str(error)).lower()
+    return "not a possible file name"  # a NUL in it, or characters the file system cannot spell
+
+
+def _amount(size: float) -> str:
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:  # noqa: PLR2004 - SI prefixes step by a thousand
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

@@ -1,0 +1,164 @@
+"""The journey of a query: to its row, to its neighbours, to the files that hold them."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import scan
+from .ahead import ahead, at_hand
+from .errors import PictureError, QueryError, SettingError
+from .records import Match, QueryFailure, SearchResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from .records import Hit, Pixels, Rows, Way
+    from .resources import Resources
+    from .store import Store
+
+    Query = str | os.PathLike[str]
+
+_ID = re.compile(r"[0-9a-fA-F]{4,32}")
+_AT_ONCE = 64
+_MORE = 4  # how much further to reach when files of some hits have vanished
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a query wants.
+
+    Attributes:
+        k: how many matches at most.
+        min_score: leave out matches with a lower cosine.
+        way: how to look; None lets the store choose.
+    """
+
+    k: int
+    min_score: float | None = None
+    way: Way | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range."""
+        if self.k < 1:
+            raise SettingError(f"k must be at least 1, not {self.k}")
+        if self.min_score is not None and not -1 <= self.min_score <= 1:
+            raise SettingError(f"min_score must be between -1 and 1, not {self.min_score}")
+
+
+def search(
+    resources: Resources, queries: Iterable[Query], wanted: Wanted
+) -> Iterator[SearchResult | QueryFailure]:
+    """Answer queries in order, in batches of what has come so far.
+
+    Args:
+        resources: the store and the model.
+        queries: picture files, or ids of indexed pictures.
+        wanted: what each of them wants.
+
+    Raises:
+        LibraryNotFoundError: there is no library; raised by the call itself.
+    """
+    resources.filled()
+    return chain.from_iterable(
+        _answer(resources, group, wanted) for group in at_hand(queries, _AT_ONCE)
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """What a query turned out to be: a row, pixels to make it from, or an error."""
+
+    row: Rows | None = None
+    pixels: Pixels | None = None
+    error: str = ""
+
+
+def _answer(
+    resources: Resources, queries: Sequence[Query], wanted: Wanted
+) -> Iterator[SearchResult | QueryFailure]:
+    import numpy as np
+
+    store, pin = resources.filled()
+    threads = min(len(queries), os.cpu_count() or 1)
+    asked = list(ahead(partial(_ask, resources), queries, threads=threads, depth=len(queries)))
+    embedded = iter(resources.encode([one.pixels for one in asked if one.pixels is not None]))
+    rows = [next(embedded) if one.pixels is not None else one.row for one in asked]
+    known = [row for row in rows if row is not None]
+    ran: Way = "exact"
+    found: list[list[Hit]] = []
+    if known:
+        ran, found = store.search(np.stack(known), wanted.k, way=wanted.way)
+    answers = iter(found)
+    for query, one, row in zip(queries, asked, rows, strict=True):
+        text = os.fspath(query)
+        if row is None:
+            yield QueryFailure(text, one.error)
+            continue
+        hits, reach = next(answers), wanted.k
+        matches = _matches(store, text, hits)
+        while len(matches) < wanted.k and len(hits) == reach:
+            # Files of some hits have vanished since they were indexed: look further.
+            reach *= _MORE
+            _, (hits,) = store.search(row[None], reach, way=wanted.way)
+            matches = _matches(store, text, hits)
+        lowest = -2.0 if wanted.min_score is None else wanted.min_score
+        yield SearchResult(
+            query=text,
+            model=pin.name,
+            way=ran,
+            matches=tuple(match for match in matches[: wanted.k] if match.score >= lowest),
+        )
+
+
+def _ask(resources: Resources, query: Query) -> _Asked:
+    """Find out what a query is; called in threads."""
+    text = os.fspath(query)
+    path = Path(text).expanduser()
+    try:
+        if path.is_file():
+            return _from_file(resources, os.path.abspath(path))
+        return _from_id(resources.store(), text)
+    except PictureError as error:
+        return _Asked(error=f"cannot read {text}: {error}")
+    except QueryError as error:
+        return _Asked(error=str(error))
+
+
+def _from_file(resources: Resources, path: str) -> _Asked:
+    _, data = resources.load(path)
+    row = resources.store().vector(scan.content_id(data))
+    if row is not None:
+        return _Asked(row=row)
+    return _Asked(pixels=resources.decode(data).pixels)
+
+
+def _from_id(store: Store, text: str) -> _Asked:
+    if Path(text).expanduser().is_dir():
+        raise QueryError(f"{text} is a folder; give one picture")
+    if not _ID.fullmatch(text):
+        raise QueryError(f"there is no file {text}; give a picture, or the id of an indexed one")
+    ids = store.resolve(text.lower())
+    if not ids:
+        raise QueryError(f"there is no file {text}, and no indexed picture has an id like it")
+    if len(ids) > 1:
+        raise QueryError(f"several pictures have ids that begin with {text}; give more of it")
+    return _Asked(row=store.vector(ids[0]))
+
+
+def _matches(store: Store, query: str, hits: Sequence[Hit]) -> list[Match]:
+    """Name the files of hits: the query's own path where it is one, else the first still there."""
+    own = os.path.abspath(Path(query).expanduser())
+    paths = store.paths([hit.id for hit in hits])
+    matches: list[Match] = []
+    for hit in hits:
+        copies = paths.get(hit.id, [])
+        path = own if own in copies else next(filter(os.path.exists, copies), None)
+        if path is not None:
+            matches.append(Match(len(matches) + 1, path, hit.id, hit.score))
+    return matches

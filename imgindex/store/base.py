@@ -1,0 +1,195 @@
+"""The Protocol of every store.
+
+A store holds pictures by content, one unit row each, and files by path. Methods are safe to call
+from several threads. Those that change something take the writer's lock for their own length;
+``writing`` holds it over many. Every change is whole or absent, also after a kill.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from imgindex.errors import ModelMismatchError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Container, Sequence
+    from contextlib import AbstractContextManager
+
+    from imgindex.records import (
+        Grouping,
+        Hit,
+        IndexedFile,
+        ModelPin,
+        Picture,
+        Progress,
+        Rows,
+        StoreStats,
+        Way,
+    )
+
+
+class Store(Protocol):
+    """What a library asks of the place it lives in."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, as messages name it."""
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Hold the writer's lock; may be nested.
+
+        Raises:
+            LibraryBusyError: another process or store object holds it.
+        """
+
+    def pinned(self) -> ModelPin | None:
+        """The model of the vectors; None while nothing was ever added."""
+
+    def pin(self, pin: ModelPin) -> None:
+        """Fix the model for good.
+
+        Raises:
+            ModelMismatchError: another one is fixed already.
+        """
+
+    def files(self, roots: Sequence[str] | None = None) -> list[IndexedFile]:
+        """Every file known, missing and unreadable ones included, by path.
+
+        Args:
+            roots: only these paths and what lies below them; None for all.
+        """
+
+    def has(self, ids: Collection[str]) -> set[str]:
+        """Those of the ids that have a vector here, whether or not a file is present."""
+
+    def add(
+        self, pictures: Sequence[Picture], rows: Rows, files: Sequence[IndexedFile] = ()
+    ) -> None:
+        """Add pictures and put files, in one step that happens whole or not at all.
+
+        A picture that is here already keeps its row; a path that is here already is replaced.
+
+        Args:
+            pictures: the pictures of the rows.
+            rows: float32 [len(pictures), d], finite, of length 1.
+            files: what to put under their paths; each id is among ``pictures`` or here already.
+
+        Raises:
+            StoreError: rows of the wrong shape, not finite or not of length 1; an unknown id.
+        """
+
+    def mark_missing(self, paths: Collection[str]) -> None:
+        """Note that files have vanished; no result names them from now on."""
+
+    def forget(self, paths: Collection[str]) -> None:
+        """Drop what is known of these paths; pictures and vectors stay."""
+
+    def prune(self) -> tuple[int, int]:
+        """Drop missing files, then pictures without files; how many of each."""
+
+    def resolve(self, prefix: str, limit: int = 2) -> list[str]:
+        """Ids that begin with the prefix, ascending, at most ``limit``; present pictures only."""
+
+    def picture(self, picture_id: str) -> Picture | None:
+        """One picture by its whole id."""
+
+    def paths(self, ids: Collection[str]) -> dict[str, list[str]]:
+        """Present files of each picture, paths ascending; a picture without any is left out."""
+
+    def vector(self, picture_id: str) -> Rows | None:
+        """The row of one picture, float32 [d], or None if it is not here."""
+
+    def vectors(self) -> tuple[tuple[str, ...], Rows]:
+        """All pictures with a present file: ids ascending, and their rows, float32 [n, d]."""
+
+    def search(
+        self, queries: Rows, k: int, *, way: Way | None = None
+    ) -> tuple[Way, list[list[Hit]]]:
+        """Nearest pictures that have a present file.
+
+        Args:
+            queries: float32 [q, d], unit length.
+            k: how many at most, at least 1.
+            way: compare every vector, or walk the graph; None lets the store choose.
+
+        Returns:
+            The way that really ran, and for each query its hits by falling score.
+        """
+
+    def refresh(self, progress: Progress) -> None:
+        """Bring what is derived from the vectors (the HNSW graph) up to date."""
+
+    def save_grouping(self, grouping: Grouping) -> None:
+        """Keep a grouping in place of the last one."""
+
+    def grouping(self) -> Grouping | None:
+        """The grouping kept last; pictures pruned since then are left out."""
+
+    def stats(self) -> StoreStats:
+        """The store's figures."""
+
+    def verify(self, progress: Progress) -> list[str]:
+        """Check everything against everything; each contradiction in a line of its own."""
+
+    def close(self) -> None:
+        """Let go of files and locks; may be called twice."""
+
+
+def check_pin(url: str, pinned: ModelPin | None, pin: ModelPin) -> None:
+    """Let a model through if its vectors may lie beside those of the pinned one.
+
+    Raises:
+        ModelMismatchError: they may not.
+    """
+    if pinned is None or replace(pinned, name=pin.name) == pin:
+        return
+
+    def told(pin: ModelPin) -> str:
+        return (
+            f"{pin.name} (fingerprint {pin.fingerprint[:12]}, {pin.dimension} numbers, "
+            f"preprocessing {pin.preprocessing})"
+        )
+
+    raise ModelMismatchError(
+        f"the library {url} was built with {told(pinned)}, not with {told(pin)}; "
+        "their vectors cannot be compared. Use that model, or another --library"
+    )
+
+
+def within(path: str, roots: Sequence[str]) -> bool:
+    """Whether a path is one of the roots or lies below one."""
+    return any(path == root or path.startswith(root.rstrip(os.sep) + os.sep) for root in roots)
+
+
+def without(grouping: Grouping, here: Container[str]) -> Grouping:
+    """A grouping less the pictures that are not here any more; group numbers stay."""
+    keep = [at for at, picture_id in enumerate(grouping.ids) if picture_id in here]
+    if len(keep) == len(grouping.ids):
+        return grouping
+    ids = tuple(grouping.ids[at] for at in keep)
+    members: dict[int, list[int]] = {}
+    for at in keep:
+        members.setdefault(int(grouping.labels[at]), []).append(at)
+    groups = [
+        replace(
+            group,
+            size=len(own),
+            medoid=group.medoid
+            if group.medoid in here
+            else grouping.ids[max(own, key=lambda at: float(grouping.strengths[at]))],
+            exemplars=tuple(grouping.ids[at] for at in own if grouping.exemplars[at]),
+        )
+        for group in grouping.groups
+        if (own := members.get(group.id))
+    ]
+    return replace(
+        grouping,
+        ids=ids,
+        labels=grouping.labels[keep],
+        strengths=grouping.strengths[keep],
+        outliers=grouping.outliers[keep],
+        exemplars=grouping.exemplars[keep],
+        groups=tuple(groups),
+    )

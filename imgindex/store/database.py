@@ -1,0 +1,155 @@
+"""The SQLite file of a library: opening, migrating, transactions, and SQLite's errors as ours."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import uuid
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from imgindex.errors import (
+    LibraryBusyError,
+    LibraryDamagedError,
+    LibraryFormatError,
+    StoreError,
+)
+
+from .schema import APPLICATION_ID, MIGRATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+_PATIENCE = 30  # seconds to wait for another process's transaction
+_AT_ONCE = 500  # values bound to one statement
+
+
+class Database:
+    """One connection, shared by threads that take turns."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, or make an empty one; ``migrate`` comes next."""
+        self.path = path
+        self._turn = threading.RLock()
+        self._connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=_PATIENCE
+        )
+        try:
+            with self.reading() as db:
+                db.execute("PRAGMA foreign_keys = ON")
+                db.execute("PRAGMA synchronous = FULL")
+            self._recognise()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _recognise(self) -> None:
+        with self.reading() as db:
+            owner = db.execute("PRAGMA application_id").fetchone()[0]
+            tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if owner not in {0, APPLICATION_ID} or (owner == 0 and tables):
+            raise LibraryFormatError(f"{self.path} is not a library of imgindex")
+        if self.version() > len(MIGRATIONS):
+            raise LibraryFormatError(
+                f"{self.path} has format {self.version()}, this imgindex knows {len(MIGRATIONS)}; "
+                "install a newer imgindex"
+            )
+
+    def version(self) -> int:
+        """The number of migrations that were applied; 0 for an empty file."""
+        with self.reading() as db:
+            return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+    def outdated(self) -> bool:
+        """Whether ``migrate`` has something to do."""
+        return self.version() < len(MIGRATIONS)
+
+    def migrate(self) -> None:
+        """Bring the tables to the newest format, whole or not at all."""
+        with self.reading() as db:
+            db.execute("PRAGMA journal_mode = WAL")
+        with self.transaction() as db:
+            version = self.version()
+            for step in MIGRATIONS[version:]:
+                for statement in step.split(";"):
+                    db.execute(statement)
+            db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            if version == 0:
+                self.put("rows", 0)
+                self.put("generation", uuid.uuid4().hex)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Take the turn; may be nested.
+
+        Raises:
+            LibraryBusyError: another process kept it locked for too long.
+            LibraryDamagedError: the file is not what SQLite wrote.
+            StoreError: anything else, a full disk for one.
+        """
+        with self._turn:
+            try:
+                yield self._connection
+            except sqlite3.ProgrammingError as error:
+                raise StoreError(f"the library of {self.path} is closed") from error
+            except sqlite3.OperationalError as error:
+                if "locked" in str(error) or "busy" in str(error):
+                    raise LibraryBusyError(f"{self.path} is in use: {error}; try again") from error
+                raise StoreError(f"{self.path}: {error}") from error
+            except sqlite3.DatabaseError as error:
+                raise LibraryDamagedError(
+                    f"{self.path} is damaged ({error}); restore it from a backup, "
+                    "or index into a new --library"
+                ) from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Take the turn and change something, whole or not at all."""
+        with self.reading() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+    def get(self, key: str) -> Any:
+        """A setting, or None."""
+        with self.reading() as db:
+            found = db.execute("SELECT value FROM setting WHERE key = ?", (key,)).fetchone()
+        return None if found is None else json.loads(found[0])
+
+    def put(self, key: str, value: Any) -> None:
+        """Keep a setting."""
+        with self.reading() as db:
+            db.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (key, json.dumps(value)))
+
+    def problems(self) -> list[str]:
+        """What SQLite's own checks find."""
+        with self.reading() as db:
+            return [
+                f"{self.path}: {line[0]}"
+                for line in db.execute("PRAGMA integrity_check")
+                if line[0] != "ok"
+            ] + [
+                f"{self.path}: a row of {line[0]} points to nothing in {line[2]}"
+                for line in db.execute("PRAGMA foreign_key_check")
+            ]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._turn:
+            self._connection.close()
+
+
+def portions(values: Iterable[Any]) -> Iterator[tuple[str, list[Any]]]:
+    """Cut values into lists that one statement can bind, each with its question marks."""
+    left = iter(values)
+    while some := list(islice(left, _AT_ONCE)):
+        yield ",".join("?" * len(some)), some

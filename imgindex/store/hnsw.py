@@ -1,0 +1,212 @@
+"""The HNSW graph of a library: derived from the vectors, checked before it is believed.
+
+Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using Hierarchical
+Navigable Small World graphs", IEEE TPAMI 42(4), 2020, doi:10.1109/TPAMI.2018.2889473.
+
+hnswlib saves in place, says nothing when saving fails, and loads whatever it is given; so a graph
+is saved beside, measured, synced and renamed, and a sidecar with its checksum is written after it.
+A kill between the two leaves a pair that does not fit, which is rebuilt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import hnswlib
+import numpy as np
+
+from imgindex.errors import LibraryDamagedError, StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from imgindex.records import Progress, Rows
+
+M = 16
+EF_CONSTRUCTION = 200
+EF_SEARCH = 128
+_CHUNK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """What a saved graph must fit.
+
+    Attributes:
+        rows: rows of the vector file that are in the graph, from the first on.
+        dimension: length of a row.
+        generation: name of the vector file's contents; changes when rows are renumbered.
+        m: links a node above level 0; twice that on it.
+        ef_construction: candidates looked at when linking.
+        size: bytes of the graph file.
+        blake2b: its checksum, hex.
+    """
+
+    rows: int
+    dimension: int
+    generation: str
+    m: int
+    ef_construction: int
+    size: int
+    blake2b: str
+
+
+class Graph:
+    """The graph file of one library and, once loaded, the graph."""
+
+    def __init__(self, folder: Path, dimension: int, generation: str) -> None:
+        """Look at a library's graph without loading it."""
+        self._path = folder / "graph.hnsw"
+        self._side = folder / "graph.json"
+        self._dimension = dimension
+        self._generation = generation
+        self._index: hnswlib.Index | None = None
+        self.rows = 0
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the graph is in memory."""
+        return self._index is not None
+
+    def state(self, rows: int) -> str:
+        """``ready``, ``stale``, ``damaged`` or ``none``, from the sidecar and the file's size."""
+        try:
+            sidecar = self._sidecar()
+            size = self._path.stat().st_size
+        except FileNotFoundError:
+            return "none"
+        except (ValueError, TypeError, OSError):
+            return "damaged"
+        if sidecar.size != size:
+            return "damaged"
+        fits = (
+            sidecar.rows == rows
+            and sidecar.dimension == self._dimension
+            and sidecar.generation == self._generation
+            and (sidecar.m, sidecar.ef_construction) == (M, EF_CONSTRUCTION)
+        )
+        return "ready" if fits else "stale"
+
+    def load(self, rows: int) -> None:
+        """Load the saved graph, with room for ``rows`` rows.
+
+        Raises:
+            LibraryDamagedError: the file is not the one that was saved.
+        """
+        sidecar = self._sidecar()
+        if _checksum(self._path) != sidecar.blake2b:
+            raise LibraryDamagedError(f"{self._path} is damaged; the next index run rebuilds it")
+        index = hnswlib.Index(space="ip", dim=self._dimension)
+        index.load_index(str(self._path), max_elements=max(rows, sidecar.rows))
+        self._index, self.rows = index, sidecar.rows
+
+    def update(self, vectors: Rows, progress: Progress) -> None:
+        """Bring the saved graph up to the rows of ``vectors``; rebuild it where it cannot serve.
+
+        Args:
+            vectors: float32 [n, d], every row of the vector file.
+            progress: called with the stage ``index``.
+        """
+        rows = len(vectors)
+        if self.state(rows) == "ready" or rows == 0:
+            return
+        if not self._usable(rows):
+            self._index = hnswlib.Index(space="ip", dim=self._dimension)
+            self._index.init_index(max_elements=rows, M=M, ef_construction=EF_CONSTRUCTION)
+            self.rows = 0
+        assert self._index is not None  # noqa: S101 - for the type checker; callers see to it
+        self._index.resize_index(rows)
+        for start in range(self.rows, rows, _CHUNK):
+            stop = min(rows, start + _CHUNK)
+            self._index.add_items(vectors[start:stop], np.arange(start, stop))
+            progress("index", stop, rows)
+        self.rows = rows
+        self._save()
+
+    def search(self, queries: Rows, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
+        """Nearest rows and their cosines, [q, k] each, or None where the graph finds fewer than k.
+
+        Args:
+            queries: float32 [q, d].
+            k: at most the rows in the graph.
+        """
+        assert self._index is not None  # noqa: S101 - for the type checker; callers see to it
+        self._index.set_ef(max(EF_SEARCH, 2 * k))
+        try:
+            labels, distances = self._index.knn_query(queries, k=k)
+        except RuntimeError:
+            return None
+        return labels.astype(np.int64), np.clip(1 - distances, -1, 1)
+
+    def verify(self, rows: int) -> list[str]:
+        """Contradictions between the graph, its sidecar and the vector file's row count."""
+        state = self.state(rows)
+        if state in {"none", "stale"}:
+            return []  # both are lawful: the next index run mends them
+        if state == "damaged" or _checksum(self._path) != self._sidecar().blake2b:
+            return [f"{self._path} does not fit its sidecar; the next index run rebuilds it"]
+        return []
+
+    def _usable(self, rows: int) -> bool:
+        """Have a graph loaded that new rows can be added to, if there is one."""
+        if self._index is not None:
+            return self.rows <= rows
+        try:
+            sidecar = self._sidecar()
+            if (
+                sidecar.generation != self._generation
+                or sidecar.dimension != self._dimension
+                or (sidecar.m, sidecar.ef_construction) != (M, EF_CONSTRUCTION)
+                or sidecar.rows > rows
+            ):
+                return False
+            self.load(rows)
+        except (OSError, ValueError, TypeError, LibraryDamagedError):
+            return False
+        return True
+
+    def _sidecar(self) -> Sidecar:
+        return Sidecar(**json.loads(self._side.read_bytes()))
+
+    def _save(self) -> None:
+        assert self._index is not None  # noqa: S101 - for the type checker; callers see to it
+        temporary = self._path.with_suffix(".part")
+        self._index.save_index(str(temporary))
+        expected = self._index.index_file_size()
+        size = temporary.stat().st_size if temporary.exists() else 0
+        if size != expected:
+            temporary.unlink(missing_ok=True)
+            raise StoreError(
+                f"the graph was saved with {size} of {expected} bytes; is the disk full?"
+            )
+        sidecar = Sidecar(
+            rows=self.rows,
+            dimension=self._dimension,
+            generation=self._generation,
+            m=M,
+            ef_construction=EF_CONSTRUCTION,
+            size=size,
+            blake2b=_checksum(temporary),
+        )
+        _sync(temporary)
+        temporary.replace(self._path)
+        beside = self._side.with_suffix(".json.part")
+        beside.write_text(json.dumps(asdict(sidecar), indent=1) + "\n", "utf-8")
+        _sync(beside)
+        beside.replace(self._side)
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

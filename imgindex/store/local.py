@@ -1,0 +1,450 @@
+"""The embedded store: a folder with SQLite, a vector file and a graph derived from it.
+
+    library.sqlite   the truth: pictures, files, settings, groupings; WAL, synchronous
+    vectors.f32      float32 rows; row i of d numbers begins at byte 4 * i * d; append-only
+    graph.hnsw/.json the HNSW graph and its checksum; rebuilt when it is missing, stale or damaged
+    lock             held by the one writer
+
+Rows are appended and synced before the transaction that names them, so a kill at any instant
+leaves at most a tail of rows that nothing names; the next writer cuts it off.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from imgindex.errors import (
+    LibraryBusyError,
+    LibraryDamagedError,
+    LibraryFormatError,
+    LibraryNotFoundError,
+    StoreError,
+)
+from imgindex.records import Hit, IndexedFile, ModelPin, Picture, StoreStats
+
+from . import groupings
+from .base import check_pin, without
+from .database import Database, portions
+from .hnsw import Graph
+from .rows import UNIT_TOLERANCE, checked, nearest
+from .vectors import VectorFile
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Iterator, Sequence
+
+    from imgindex.records import Grouping, Progress, Rows, Way
+
+# Loading the graph costs about as much as this many scans of every row, whatever their number.
+_SCANS_WORTH_A_LOAD = 10
+_VERIFY_BLOCK = 65_536
+_OVERFETCH = 4
+
+_PRESENT = "EXISTS (SELECT 1 FROM file WHERE picture = picture.row AND NOT missing)"
+
+
+class LocalStore:
+    """The Protocol of ``base`` in a folder."""
+
+    def __init__(self, folder: str | os.PathLike[str], *, create: bool = False) -> None:
+        """Open a library, or make one.
+
+        Raises:
+            LibraryNotFoundError: there is none and ``create`` is False.
+            LibraryFormatError: the folder holds other things, or a newer imgindex wrote it.
+            LibraryDamagedError: its files contradict each other.
+        """
+        self._folder = Path(folder).expanduser().absolute()
+        self.url = str(self._folder)
+        self._prepare(create=create)
+        self._lock = FileLock(self._folder / "lock", timeout=0, thread_local=False)
+        self._writer = threading.RLock()  # one writing thread, for as long as it writes
+        self._db = Database(self._folder / "library.sqlite")
+        self._file: VectorFile | None = None
+        self._graph: Graph | None = None
+        self._scans = 0
+        try:
+            self._open(create=create)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, *, create: bool) -> None:
+        if (self._folder / "library.sqlite").exists():
+            return
+        if not create:
+            raise LibraryNotFoundError(
+                f"there is no library at {self._folder}; make one with: imgindex index FOLDER"
+            )
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            strangers = {entry.name for entry in self._folder.iterdir()} - {"lock"}
+        except OSError as error:
+            raise StoreError(f"cannot make a library at {self._folder}: {error}") from error
+        if strangers:
+            raise LibraryFormatError(
+                f"{self._folder} holds other things ({min(strangers)}); "
+                "a library needs a folder of its own: give another --library"
+            )
+
+    def _open(self, *, create: bool) -> None:
+        if self._db.version() == 0 and not create:
+            raise LibraryNotFoundError(
+                f"the library at {self.url} is empty; fill it with: imgindex index FOLDER"
+            )
+        if self._db.outdated():
+            with self._held():
+                self._db.migrate()
+
+    def close(self) -> None:
+        """See ``Store.close``."""
+        self._db.close()
+        self._file = self._graph = None
+        self._lock.release(force=True)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """See ``Store.writing``."""
+        with self._held():
+            if self._lock.lock_counter == 1 and (file := self._vectors()):
+                file.cut(self._count())
+            yield
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        with self._writer:
+            try:
+                self._lock.acquire()
+            except Timeout:
+                raise LibraryBusyError(
+                    f"another process is writing to {self.url}; wait for it to end"
+                ) from None
+            except OSError as error:
+                raise StoreError(f"cannot write to {self.url}: {error.strerror}") from error
+            try:
+                yield
+            finally:
+                self._lock.release()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self.writing(), self._db.transaction() as db:
+            yield db
+
+    def pinned(self) -> ModelPin | None:
+        """See ``Store.pinned``."""
+        pin = self._db.get("model")
+        return None if pin is None else ModelPin(**pin)
+
+    def pin(self, pin: ModelPin) -> None:
+        """See ``Store.pin``."""
+        with self._transaction():
+            pinned = self.pinned()
+            check_pin(self.url, pinned, pin)
+            if pinned is None:
+                self._db.put("model", asdict(pin))
+
+    def _count(self) -> int:
+        return int(self._db.get("rows") or 0)
+
+    def _vectors(self) -> VectorFile | None:
+        if self._file is None and (pin := self.pinned()):
+            self._file = VectorFile(self._folder / "vectors.f32", pin.dimension)
+        return self._file
+
+    def _mapped(self) -> Rows:
+        """Every row that the database names, those of pruned pictures included."""
+        file = self._vectors()
+        return file.rows(self._count()) if file else np.empty((0, 0), np.float32)
+
+    def files(self, roots: Sequence[str] | None = None) -> list[IndexedFile]:
+        """See ``Store.files``."""
+        select = (
+            "SELECT path, size, mtime_ns, picture.id, reason, missing "
+            "FROM file LEFT JOIN picture ON picture = row"
+        )
+        found = []
+        with self._db.reading() as db:
+            if roots is None:
+                found = db.execute(select).fetchall()
+            else:
+                for root in roots:
+                    # Everything below a folder lies between "folder/" and "folder0".
+                    low = os.fsencode(root.rstrip(os.sep) + os.sep)
+                    high = low[:-1] + bytes([low[-1] + 1])
+                    found += db.execute(
+                        f"{select} WHERE path = ? OR (path >= ? AND path < ?)",
+                        (os.fsencode(root), low, high),
+                    )
+        found.sort()
+        return [
+            IndexedFile(os.fsdecode(path), size, mtime_ns, picture_id, reason, bool(missing))
+            for path, size, mtime_ns, picture_id, reason, missing in dict.fromkeys(found)
+        ]
+
+    def has(self, ids: Collection[str]) -> set[str]:
+        """See ``Store.has``."""
+        with self._db.reading() as db:
+            return {
+                row[0]
+                for marks, some in portions(ids)
+                for row in db.execute(
+                    f"SELECT id FROM picture WHERE id IN ({marks})",
+                    some,
+                )
+            }
+
+    def add(
+        self, pictures: Sequence[Picture], rows: Rows, files: Sequence[IndexedFile] = ()
+    ) -> None:
+        """See ``Store.add``."""
+        with self.writing():
+            vectors = self._vectors()
+            if vectors is None:
+                raise StoreError("pin a model before adding pictures")
+            rows = checked(rows, len(pictures), vectors.dimension)
+            known = self.has([picture.id for picture in pictures])
+            fresh = {
+                picture.id: at for at, picture in enumerate(pictures) if picture.id not in known
+            }
+            at = list(fresh.values())
+            first = self._count()
+            if at:
+                vectors.append(rows[at], first)
+            with self._transaction() as db:
+                db.executemany(
+                    "INSERT INTO picture VALUES (?, ?, ?, ?, ?, ?)",
+                    [
+                        (row, p.id, p.width, p.height, p.format, p.taken)
+                        for row, p in enumerate((pictures[place] for place in at), first)
+                    ],
+                )
+                self._db.put("rows", first + len(at))
+                for file in files:
+                    self._put_file(db, file)
+
+    def _put_file(self, db: sqlite3.Connection, file: IndexedFile) -> None:
+        row = None
+        if file.id is not None:
+            found = db.execute("SELECT row FROM picture WHERE id = ?", (file.id,)).fetchone()
+            if found is None:
+                raise StoreError(f"{file.path}: there is no picture {file.id}")
+            row = found[0]
+        db.execute(
+            "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?)",
+            (os.fsencode(file.path), file.size, file.mtime_ns, row, file.reason, file.missing),
+        )
+
+    def mark_missing(self, paths: Collection[str]) -> None:
+        """See ``Store.mark_missing``."""
+        with self._transaction() as db:
+            db.executemany(
+                "UPDATE file SET missing = 1 WHERE path = ?",
+                [(os.fsencode(path),) for path in paths],
+            )
+
+    def forget(self, paths: Collection[str]) -> None:
+        """See ``Store.forget``."""
+        with self._transaction() as db:
+            db.executemany(
+                "DELETE FROM file WHERE path = ?", [(os.fsencode(path),) for path in paths]
+            )
+
+    def prune(self) -> tuple[int, int]:
+        """See ``Store.prune``. The rows of pruned pictures stay in the file, unnamed."""
+        with self._transaction() as db:
+            files = db.execute("DELETE FROM file WHERE missing").rowcount
+            pictures = db.execute(
+                "DELETE FROM picture WHERE NOT EXISTS (SELECT 1 FROM file WHERE picture = row)"
+            ).rowcount
+        return files, pictures
+
+    def resolve(self, prefix: str, limit: int = 2) -> list[str]:
+        """See ``Store.resolve``."""
+        with self._db.reading() as db:
+            return [
+                row[0]
+                for row in db.execute(
+                    f"SELECT id FROM picture WHERE id >= ? AND id < ? AND {_PRESENT} "
+                    "ORDER BY id LIMIT ?",
+                    (prefix, prefix + "~", limit),
+                )
+            ]
+
+    def picture(self, picture_id: str) -> Picture | None:
+        """See ``Store.picture``."""
+        with self._db.reading() as db:
+            found = db.execute(
+                "SELECT id, width, height, format, taken FROM picture WHERE id = ?", (picture_id,)
+            ).fetchone()
+        return None if found is None else Picture(*found)
+
+    def paths(self, ids: Collection[str]) -> dict[str, list[str]]:
+        """See ``Store.paths``."""
+        present: dict[str, list[str]] = {}
+        with self._db.reading() as db:
+            for marks, some in portions(ids):
+                for picture_id, path in db.execute(
+                    "SELECT picture.id, path FROM picture JOIN file ON picture = row "
+                    f"WHERE picture.id IN ({marks}) AND NOT missing ORDER BY path",
+                    some,
+                ):
+                    present.setdefault(picture_id, []).append(os.fsdecode(path))
+        return present
+
+    def vector(self, picture_id: str) -> Rows | None:
+        """See ``Store.vector``."""
+        with self._db.reading() as db:
+            found = db.execute("SELECT row FROM picture WHERE id = ?", (picture_id,)).fetchone()
+        return None if found is None else np.array(self._mapped()[found[0]])
+
+    def vectors(self) -> tuple[tuple[str, ...], Rows]:
+        """See ``Store.vectors``."""
+        with self._db.reading() as db:
+            found = db.execute(
+                f"SELECT id, row FROM picture WHERE {_PRESENT} ORDER BY id"
+            ).fetchall()
+            mapped = self._mapped()
+        return (
+            tuple(picture_id for picture_id, _ in found),
+            np.array(mapped[[row for _, row in found]]),
+        )
+
+    def search(
+        self, queries: Rows, k: int, *, way: Way | None = None
+    ) -> tuple[Way, list[list[Hit]]]:
+        """See ``Store.search``."""
+        with self._db.reading():
+            mapped = self._mapped()
+            count = len(mapped)
+            if count == 0:
+                return "exact", [[] for _ in queries]
+            graph = self._walkable(count, len(queries), way)
+        fetch = min(k, count)
+        while True:
+            found = graph.search(queries, fetch) if graph else None
+            ran: Way = "hnsw" if found else "exact"
+            where, cosines = found or nearest(mapped, queries, fetch)
+            present = self._present(np.unique(where).tolist())
+            hits = [
+                [
+                    Hit(present[row], float(cosine))
+                    for row, cosine in zip(line, scores, strict=True)
+                    if row in present
+                ][:k]
+                for line, scores in zip(where.tolist(), cosines, strict=True)
+            ]
+            # Rows without a present file take places: look further until k are left.
+            if fetch == count or all(len(line) == k for line in hits):
+                return ran, hits
+            fetch = min(count, fetch * _OVERFETCH)
+
+    def _walkable(self, count: int, queries: int, way: Way | None) -> Graph | None:
+        """The loaded graph if it shall answer, else None for the exact scan."""
+        if way == "exact":
+            return None
+        graph = self._derived()
+        if graph is None or graph.state(count) != "ready":
+            return None
+        if not graph.loaded or graph.rows != count:
+            # Scanning is the better way until it has cost as much as loading would.
+            self._scans += queries
+            if way is None and self._scans <= _SCANS_WORTH_A_LOAD:
+                return None
+            try:
+                graph.load(count)
+            except LibraryDamagedError:
+                return None
+        return graph
+
+    def _derived(self) -> Graph | None:
+        with self._db.reading():
+            pin, generation = self.pinned(), self._db.get("generation")
+        if pin is None:
+            return None
+        if self._graph is None:
+            self._graph = Graph(self._folder, pin.dimension, str(generation))
+        return self._graph
+
+    def _present(self, rows: list[int]) -> dict[int, str]:
+        with self._db.reading() as db:
+            return dict(
+                pair
+                for marks, some in portions(rows)
+                for pair in db.execute(
+                    f"SELECT row, id FROM picture WHERE row IN ({marks}) AND {_PRESENT}",
+                    some,
+                )
+            )
+
+    def refresh(self, progress: Progress) -> None:
+        """See ``Store.refresh``."""
+        graph = self._derived()
+        if graph is not None and graph.state(self._count()) != "ready":
+            with self.writing():
+                graph.update(self._mapped(), progress)
+
+    def save_grouping(self, grouping: Grouping) -> None:
+        """See ``Store.save_grouping``."""
+        with self._transaction() as db:
+            groupings.save(db, grouping)
+
+    def grouping(self) -> Grouping | None:
+        """See ``Store.grouping``."""
+        with self._db.reading() as db:
+            whole = groupings.load(db)
+            here = {row[0] for row in db.execute("SELECT id FROM picture")}
+        return None if whole is None else without(whole, here)
+
+    def stats(self) -> StoreStats:
+        """See ``Store.stats``."""
+        with self._db.reading() as db:
+            files, missing, unreadable = db.execute(
+                "SELECT coalesce(sum(picture IS NOT NULL AND NOT missing), 0), "
+                "coalesce(sum(missing), 0), "
+                "coalesce(sum(reason IS NOT NULL AND NOT missing), 0) FROM file"
+            ).fetchone()
+            pictures = db.execute(f"SELECT count(*) FROM picture WHERE {_PRESENT}").fetchone()[0]
+            rows = self._count()
+        graph = self._derived()
+        return StoreStats(
+            pictures=pictures,
+            files=files,
+            missing=missing,
+            unreadable=unreadable,
+            vectors=rows,
+            index=graph.state(rows) if graph else "none",
+            bytes=sum(entry.stat().st_size for entry in os.scandir(self._folder)),
+        )
+
+    def verify(self, progress: Progress) -> list[str]:
+        """See ``Store.verify``."""
+        with self._db.reading() as db:
+            rows = self._count()
+            named = dict(db.execute("SELECT row, id FROM picture"))
+        wrong = self._db.problems()
+        wrong += [
+            f"picture {picture_id} claims row {row}, but there are {rows}"
+            for row, picture_id in named.items()
+            if not 0 <= row < rows
+        ]
+        mapped = self._mapped()
+        for start in range(0, rows, _VERIFY_BLOCK):
+            lengths = np.linalg.norm(mapped[start : start + _VERIFY_BLOCK], axis=1)
+            wrong += [
+                f"vectors.f32: row {start + at} of picture {named[start + at]} "
+                f"has length {lengths[at]:.4g} instead of 1"
+                for at in np.flatnonzero(~(np.abs(lengths - 1) < UNIT_TOLERANCE)).tolist()
+                if start + at in named
+            ]
+            progress("verify", min(rows, start + _VERIFY_BLOCK), rows)
+        graph = self._derived()
+        return wrong + (graph.verify(rows) if graph else [])

@@ -1,0 +1,201 @@
+"""A store that ends with the process: exact, small; for tests and for trying things out."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imgindex.errors import StoreError
+from imgindex.records import Hit, StoreStats
+
+from .base import check_pin, within, without
+from .rows import checked, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from imgindex.records import Grouping, IndexedFile, ModelPin, Picture, Progress, Rows, Way
+
+
+class MemoryStore:
+    """The Protocol of ``base`` over dictionaries."""
+
+    url = "memory:"
+
+    def __init__(self) -> None:
+        """Make an empty store."""
+        self._lock = threading.RLock()
+        self._pin: ModelPin | None = None
+        self._pictures: dict[str, Picture] = {}
+        self._rows: dict[str, Rows] = {}
+        self._files: dict[str, IndexedFile] = {}
+        self._grouping: Grouping | None = None
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the writer's lock."""
+        with self._lock:
+            yield
+
+    def pinned(self) -> ModelPin | None:
+        """See ``Store.pinned``."""
+        return self._pin
+
+    def pin(self, pin: ModelPin) -> None:
+        """See ``Store.pin``."""
+        with self._lock:
+            check_pin(self.url, self._pin, pin)
+            self._pin = self._pin or pin
+
+    def files(self, roots: Sequence[str] | None = None) -> list[IndexedFile]:
+        """See ``Store.files``."""
+        with self._lock:
+            chosen = [f for path, f in self._files.items() if roots is None or within(path, roots)]
+        return sorted(chosen, key=lambda file: os.fsencode(file.path))
+
+    def has(self, ids: Collection[str]) -> set[str]:
+        """See ``Store.has``."""
+        with self._lock:
+            return {picture_id for picture_id in ids if picture_id in self._pictures}
+
+    def add(
+        self, pictures: Sequence[Picture], rows: Rows, files: Sequence[IndexedFile] = ()
+    ) -> None:
+        """See ``Store.add``."""
+        with self._lock:
+            if self._pin is None:
+                raise StoreError("pin a model before adding pictures")
+            rows = checked(rows, len(pictures), self._pin.dimension)
+            known = self._pictures.keys() | {picture.id for picture in pictures}
+            for file in files:
+                if file.id is not None and file.id not in known:
+                    raise StoreError(f"{file.path}: there is no picture {file.id}")
+            for picture, row in zip(pictures, rows, strict=True):
+                if picture.id not in self._pictures:
+                    self._pictures[picture.id] = picture
+                    self._rows[picture.id] = row.copy()
+            self._files.update((file.path, file) for file in files)
+
+    def mark_missing(self, paths: Collection[str]) -> None:
+        """See ``Store.mark_missing``."""
+        with self._lock:
+            for path in paths:
+                if path in self._files:
+                    self._files[path] = replace(self._files[path], missing=True)
+
+    def forget(self, paths: Collection[str]) -> None:
+        """See ``Store.forget``."""
+        with self._lock:
+            for path in paths:
+                self._files.pop(path, None)
+
+    def prune(self) -> tuple[int, int]:
+        """See ``Store.prune``."""
+        with self._lock:
+            gone = [path for path, file in self._files.items() if file.missing]
+            self.forget(gone)
+            used = {file.id for file in self._files.values()}
+            dead = self._pictures.keys() - used
+            for picture_id in dead:
+                del self._pictures[picture_id], self._rows[picture_id]
+            return len(gone), len(dead)
+
+    def resolve(self, prefix: str, limit: int = 2) -> list[str]:
+        """See ``Store.resolve``."""
+        with self._lock:
+            return sorted(i for i in self._present() if i.startswith(prefix))[:limit]
+
+    def picture(self, picture_id: str) -> Picture | None:
+        """See ``Store.picture``."""
+        return self._pictures.get(picture_id)
+
+    def paths(self, ids: Collection[str]) -> dict[str, list[str]]:
+        """See ``Store.paths``."""
+        with self._lock:
+            present = self._present()
+        return {picture_id: present[picture_id] for picture_id in ids if picture_id in present}
+
+    def vector(self, picture_id: str) -> Rows | None:
+        """See ``Store.vector``."""
+        return self._rows.get(picture_id)
+
+    def vectors(self) -> tuple[tuple[str, ...], Rows]:
+        """See ``Store.vectors``."""
+        with self._lock:
+            ids = tuple(sorted(self._present()))
+            dimension = self._pin.dimension if self._pin else 0
+            rows = np.empty((len(ids), dimension), np.float32)
+            for at, picture_id in enumerate(ids):
+                rows[at] = self._rows[picture_id]
+        return ids, rows
+
+    def search(
+        self,
+        queries: Rows,
+        k: int,
+        *,
+        way: Way | None = None,  # noqa: ARG002 - there is one way here
+    ) -> tuple[Way, list[list[Hit]]]:
+        """See ``Store.search``."""
+        ids, rows = self.vectors()
+        if not ids:
+            return "exact", [[] for _ in queries]
+        where, cosines = nearest(rows, queries, min(k, len(ids)))
+        return "exact", [
+            [Hit(ids[at], float(cosine)) for at, cosine in zip(line, scores, strict=True)]
+            for line, scores in zip(where, cosines, strict=True)
+        ]
+
+    def refresh(self, progress: Progress) -> None:
+        """See ``Store.refresh``; nothing is derived here."""
+
+    def save_grouping(self, grouping: Grouping) -> None:
+        """See ``Store.save_grouping``."""
+        self._grouping = grouping
+
+    def grouping(self) -> Grouping | None:
+        """See ``Store.grouping``."""
+        with self._lock:
+            if self._grouping is None:
+                return None
+            return without(self._grouping, self._pictures.keys())
+
+    def stats(self) -> StoreStats:
+        """See ``Store.stats``."""
+        with self._lock:
+            files = self._files.values()
+            return StoreStats(
+                pictures=len(self._present()),
+                files=sum(file.id is not None and not file.missing for file in files),
+                missing=sum(file.missing for file in files),
+                unreadable=sum(file.reason is not None and not file.missing for file in files),
+                vectors=len(self._rows),
+                index="none",
+                bytes=0,
+            )
+
+    def verify(self, progress: Progress) -> list[str]:
+        """See ``Store.verify``."""
+        with self._lock:
+            progress("verify", len(self._files), len(self._files))
+            return [
+                f"{file.path}: there is no picture {file.id}"
+                for file in self._files.values()
+                if file.id is not None and file.id not in self._pictures
+            ]
+
+    def close(self) -> None:
+        """See ``Store.close``; there is nothing to let go of."""
+
+    def _present(self) -> dict[str, list[str]]:
+        present: dict[str, list[str]] = {}
+        for path in sorted(self._files, key=os.fsencode):
+            file = self._files[path]
+            if file.id is not None and not file.missing:
+                present.setdefault(file.id, []).append(path)
+        return present

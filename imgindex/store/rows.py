@@ -1,0 +1,65 @@
+"""What every store does to rows alike: the check at the door, and the exact scan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imgindex.errors import StoreError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from imgindex.records import Rows
+
+UNIT_TOLERANCE = 1e-3
+_BLOCK = 65_536
+
+
+def checked(rows: Rows, count: int, dimension: int) -> Rows:
+    """Rows as a store takes them.
+
+    Raises:
+        StoreError: the shape is not [count, dimension], or a row is not finite or not of length 1.
+    """
+    rows = np.ascontiguousarray(rows, np.float32)
+    if rows.shape != (count, dimension):
+        raise StoreError(
+            f"rows of shape {rows.shape} cannot be stored; expected {count, dimension}"
+        )
+    lengths = np.linalg.norm(rows, axis=1)
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) < UNIT_TOLERANCE))
+    if len(wrong):
+        raise StoreError(
+            f"row {wrong[0]} has length {lengths[wrong[0]]:.4g}; embeddings must have length 1"
+        )
+    return rows
+
+
+def nearest(rows: Rows, queries: Rows, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Compare every row with every query.
+
+    Args:
+        rows: float32 [n, d]; may be a memory map, which is read once, block by block.
+        queries: float32 [q, d].
+        k: how many, 1 .. n.
+
+    Returns:
+        Row numbers int64 [q, k] and cosines float32 [q, k], falling; equal ones by row number.
+    """
+    best = np.empty((len(queries), 0), np.float32)
+    where = np.empty((len(queries), 0), np.int64)
+    for start in range(0, len(rows), _BLOCK):
+        cosines = queries @ rows[start : start + _BLOCK].T
+        keep = min(k, cosines.shape[1])
+        if keep < cosines.shape[1]:
+            local = np.argpartition(-cosines, keep - 1, axis=1)[:, :keep]
+        else:
+            local = np.broadcast_to(np.arange(keep), cosines.shape)
+        best = np.concatenate([best, np.take_along_axis(cosines, local, 1)], axis=1)
+        where = np.concatenate([where, local + start], axis=1)
+        order = np.lexsort((where, -best))[:, :k]
+        best = np.take_along_axis(best, order, 1)
+        where = np.take_along_axis(where, order, 1)
+    return where, np.clip(best, -1, 1)

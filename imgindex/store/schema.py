@@ -1,0 +1,58 @@
+"""The tables of ``library.sqlite`` and the numbered steps that lead to them.
+
+A step that has been released is never edited; the next one is added below it.
+"""
+
+from __future__ import annotations
+
+APPLICATION_ID = 0x696D6778  # "imgx"
+
+MIGRATIONS = (
+    """
+    CREATE TABLE setting (
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL          -- JSON
+    ) WITHOUT ROWID;
+
+    CREATE TABLE picture (           -- by content
+        row INTEGER PRIMARY KEY,     -- its row in vectors.f32, from 0
+        id TEXT NOT NULL UNIQUE,     -- BLAKE2b-128 of the bytes, hex
+        width INTEGER NOT NULL,
+        height INTEGER NOT NULL,
+        format TEXT NOT NULL,
+        taken TEXT                   -- ISO 8601
+    );
+
+    CREATE TABLE file (              -- by path
+        path BLOB PRIMARY KEY,       -- bytes of the name, as the file system has them
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        picture INTEGER REFERENCES picture (row),
+        reason TEXT,                 -- why it cannot be read
+        missing INTEGER NOT NULL DEFAULT 0,
+        CHECK ((picture IS NULL) <> (reason IS NULL))
+    ) WITHOUT ROWID;
+    CREATE INDEX file_of_picture ON file (picture);
+
+    CREATE TABLE grouping (
+        number INTEGER PRIMARY KEY,
+        created TEXT NOT NULL,       -- ISO 8601, UTC
+        settings TEXT NOT NULL       -- JSON
+    );
+    CREATE TABLE grouped (           -- a group of a grouping
+        grouping INTEGER NOT NULL REFERENCES grouping (number) ON DELETE CASCADE,
+        label INTEGER NOT NULL,
+        medoid TEXT NOT NULL,
+        PRIMARY KEY (grouping, label)
+    ) WITHOUT ROWID;
+    CREATE TABLE member (            -- a picture in a grouping
+        grouping INTEGER NOT NULL REFERENCES grouping (number) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        label INTEGER NOT NULL,      -- -1 is noise
+        strength REAL NOT NULL,
+        outlier REAL NOT NULL,
+        exemplar INTEGER NOT NULL,
+        PRIMARY KEY (grouping, id)
+    ) WITHOUT ROWID;
+    """,
+)

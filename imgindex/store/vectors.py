@@ -1,0 +1,76 @@
+"""The vector file of a library: float32 rows, appended and never changed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imgindex.errors import LibraryDamagedError, StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imgindex.records import Rows
+
+_BYTES = 4
+
+
+class VectorFile:
+    """Rows of d numbers; row i begins at byte 4 * i * d, little-endian."""
+
+    def __init__(self, path: Path, dimension: int) -> None:
+        """Name the file; it comes into being with its first row."""
+        self.path = path
+        self.dimension = dimension
+        self._map: Rows | None = None
+
+    def append(self, rows: Rows, first: int) -> None:
+        """Write rows from row ``first`` on and wait until the disk has them.
+
+        Raises:
+            StoreError: the disk is full, or the file cannot be written.
+        """
+        try:
+            with self.path.open("r+b" if self.path.exists() else "w+b") as file:
+                file.seek(first * self.dimension * _BYTES)
+                file.write(rows.astype("<f4", copy=False).tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def cut(self, count: int) -> None:
+        """Drop rows beyond the first ``count``, which a killed run left without a name.
+
+        Raises:
+            LibraryDamagedError: there are fewer.
+        """
+        named = count * self.dimension * _BYTES
+        held = self.path.stat().st_size if self.path.exists() else 0
+        if held < named:
+            raise LibraryDamagedError(self._short(held, named))
+        if held > named:
+            os.truncate(self.path, named)
+
+    def rows(self, count: int) -> Rows:
+        """Map the first ``count`` rows, float32 [count, d], read-only.
+
+        Raises:
+            LibraryDamagedError: there are fewer.
+        """
+        if count == 0:
+            return np.empty((0, self.dimension), np.float32)
+        if self._map is None or len(self._map) != count:
+            held = self.path.stat().st_size if self.path.exists() else 0
+            if held < count * self.dimension * _BYTES:
+                raise LibraryDamagedError(self._short(held, count * self.dimension * _BYTES))
+            self._map = np.memmap(self.path, "<f4", mode="r", shape=(count, self.dimension))
+        return self._map
+
+    def _short(self, held: int, named: int) -> str:
+        return (
+            f"{self.path} has {held} bytes, but the library names {named}; "
+            "restore it from a backup, or index into a new --library"
+        )
