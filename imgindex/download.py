@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 STAGE = "downloading"
 _CHUNK = 2**18
-_TRIES = 5
+_TRIES, _TRIES_TO_CONNECT = 5, 2
 _PAUSE = 1.0
 _MOST_REDIRECTS = 5
 _OFFLINE = "fetch the file elsewhere and bring it in with: imgindex model import FILE"
@@ -96,15 +96,13 @@ def _collect(  # noqa: PLR0913, PLR0917 - the state of one download
             raise DownloadError(f"cannot fetch {url}: {error}") from error
         if isinstance(reason, httpx.UnsupportedProtocol):
             raise DownloadError(f"cannot fetch {url}: only http and https are used") from reason
-        if failures >= _TRIES:
+        if failures >= (_TRIES_TO_CONNECT if isinstance(reason, httpx.ConnectError) else _TRIES):
             text = str(reason) or type(reason).__name__
             raise DownloadError(f"cannot fetch {url}: {text}; {_OFFLINE}") from reason
         time.sleep(pause * 2 ** (failures - 1))
 
 
-def _try(
-    client: httpx.Client, url: str, part: Path, size: int | None, progress: Progress
-) -> None:
+def _try(client: httpx.Client, url: str, part: Path, size: int | None, progress: Progress) -> None:
     """Ask once, from where the last try ended.
 
     Raises:
@@ -119,24 +117,8 @@ def _try(
     if have and validator:
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
     with client.stream("GET", url, headers=headers) as answer:
-        if answer.status_code in _TEMPORARY:
-            raise _CutError(f"the server answered {answer.status_code}")
-        if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-            raise _StaleError
-        if answer.status_code not in {httpx.codes.OK, httpx.codes.PARTIAL_CONTENT}:
-            raise DownloadError(
-                f"cannot fetch {answer.url}: the server answered {answer.status_code} "
-                f"{answer.reason_phrase}; {_OFFLINE}"
-            )
-        resumed = answer.status_code == httpx.codes.PARTIAL_CONTENT
-        if resumed and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            raise _StaleError
+        resumed, total = _admit(answer, have, size, url)
         here = have if resumed else 0
-        announced = answer.headers.get("Content-Length", "")
-        total = here + int(announced) if announced.isdecimal() else size
-        if size is not None and total != size:
-            _discard(part)
-            raise DownloadError(f"{url} should have {size} bytes, but {total} are announced")
         if not resumed:
             _remember(part, answer.headers)
         with part.open("ab" if resumed else "wb") as file:
@@ -152,24 +134,54 @@ def _try(
         raise _CutError(f"the connection ended after {here} of {total} bytes")
 
 
+def _admit(
+    answer: httpx.Response, have: int, size: int | None, url: str
+) -> tuple[bool, int | None]:
+    """Judge an answer by its head: whether it goes on from ``have``, and the length of the file."""
+    status = answer.status_code
+    if status in _TEMPORARY:
+        raise _CutError(f"the server answered {status}")
+    resumed = status == httpx.codes.PARTIAL_CONTENT
+    starts = answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+    if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE or (resumed and not starts):
+        raise _StaleError
+    if not resumed and status != httpx.codes.OK:
+        raise DownloadError(
+            f"cannot fetch {answer.url}: the server answered {status} "
+            f"{answer.reason_phrase}; {_OFFLINE}"
+        )
+    announced = answer.headers.get("Content-Length", "")
+    total = int(announced) + (have if resumed else 0) if announced.isdecimal() else size
+    if size is not None and total != size:
+        raise DownloadError(f"{url} should have {size} bytes, but {total} are announced")
+    return resumed, total
+
+
 def _check(url: str, part: Path, size: int | None, sums: dict[str, str | None]) -> None:
     if size is not None and _length(part) != size:
-        came = _length(part)
+        length = _length(part)
         _discard(part)
-        raise DownloadError(f"{url} should have {size} bytes, but {came} came; it was discarded")
+        raise DownloadError(f"{url} should have {size} bytes, but {length} came; it was discarded")
     for kind, wanted in sums.items():
         if wanted is None:
             continue
-        with part.open("rb") as file:
-            # MD5 where the publisher gives nothing else; it tells damage, not malice.
-            came = hashlib.file_digest(
-                file, lambda kind=kind: hashlib.new(kind, usedforsecurity=False)
-            ).hexdigest()
+        came = checksum(part, kind)
         if came != wanted.lower():
             _discard(part)
             raise DownloadError(
                 f"{url} should have {kind} {wanted}, but {came} came; it was discarded"
             )
+
+
+def checksum(path: Path, kind: str) -> str:
+    """Checksum of a file, ``sha256`` or ``md5``, as lower-case hex.
+
+    MD5 serves where a publisher names nothing better: it tells damage, not malice.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(
+            file, lambda: hashlib.new(kind, usedforsecurity=False)
+        ).hexdigest()
 
 
 def _length(part: Path) -> int:

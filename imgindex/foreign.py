@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 from typing import TYPE_CHECKING
@@ -11,7 +12,19 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from onnx import TensorProto, helper
 
 from .errors import ModelFileError, SettingError
-from .graph import TORCH, Layout, Pooling, Scaling, Sketch, brief, check_size, skeleton, spelled
+from .graph import (
+    TORCH,
+    Layout,
+    Pooling,
+    Scaling,
+    Sketch,
+    brief,
+    check,
+    check_size,
+    read_card,
+    skeleton,
+    spelled,
+)
 from .records import Fit, ModelCard
 
 if TYPE_CHECKING:
@@ -121,6 +134,34 @@ def adapt(  # noqa: PLR0913 - each is one line of the model's card
         licence=licence,
     )
     return sketch.finish(descriptor, card, model)
+
+
+def reissue(path: Path, name: str) -> bytes:
+    """Check a model that carries our card, and give it under another name.
+
+    Raises:
+        ModelFileError: the file is damaged, unsafe, or not what its card says.
+    """
+    card = read_card(path)
+    if card is None:
+        raise ModelFileError(f"{path} carries no card of imgindex")
+    model, _ = _load(path)
+    _standardise(model, path)
+    says = {value.name: _signature(value) for value in (*model.graph.input, *model.graph.output)}
+    wanted = {
+        "image": (TensorProto.UINT8, (None, card.size, card.size, _CHANNELS)),
+        "embedding": (TensorProto.FLOAT, (None, card.dimension)),
+    }
+    if says != wanted:
+        raise ModelFileError(f"the card of {path} does not fit its graph; import the weights again")
+    helper.set_model_props(model, dataclasses.replace(card, name=name).to_metadata())
+    check(model)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def _signature(value: onnx.ValueInfoProto) -> tuple[int, tuple[int | None, ...] | None]:
+    return value.type.tensor_type.elem_type, _shape(value)
 
 
 def _load(path: Path) -> tuple[onnx.ModelProto, str]:

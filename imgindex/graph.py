@@ -9,6 +9,7 @@ preprocessing wrong:
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import secrets
 from dataclasses import dataclass, fields
@@ -260,7 +261,7 @@ class Sketch:
         )
         model.producer_name = "imgindex"
         helper.set_model_props(model, card.to_metadata())
-        _check(model)
+        check(model)
         data: bytes = model.SerializeToString()
         return data
 
@@ -295,15 +296,21 @@ def save(path: Path, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
-def read_card(path: Path) -> ModelCard | None:
-    """Read a model file's card without reading its weights; None if it has no card of ours.
+def read_card(model: Path | bytes) -> ModelCard | None:
+    """Read a model's card without reading its weights; None if it has no card of ours.
+
+    Args:
+        model: a file, or what `Sketch.finish` gave.
 
     Raises:
-        ModelFileError: the file is no ONNX model, or its card is damaged.
+        ModelFileError: it is no ONNX model, or its card is damaged.
     """
+    path = "the model" if isinstance(model, bytes) else model
     try:
-        with path.open("rb") as file:
-            metadata = dict(_metadata(file, os.fstat(file.fileno()).st_size))
+        with io.BytesIO(model) if isinstance(model, bytes) else model.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            metadata = dict(_metadata(file, size))
     except (OSError, ValueError, DecodeError) as error:
         raise ModelFileError(f"{path} cannot be read as an ONNX model: {error}") from error
     if not any(key.startswith("imgindex.") for key in metadata):
@@ -380,7 +387,12 @@ def spelled(shape: Iterable[object]) -> str:
     return "[" + ", ".join("?" if side is None else str(side) for side in shape) + "]"
 
 
-def _check(model: onnx.ModelProto) -> None:
+def check(model: onnx.ModelProto) -> None:
+    """Run the ONNX checker.
+
+    Raises:
+        ModelFileError: it found something.
+    """
     try:
         onnx.checker.check_model(skeleton(model))
     except (onnx.checker.ValidationError, RuntimeError, ValueError, TypeError) as error:

@@ -25,7 +25,7 @@ from .resources import Resources
 from .searching import Wanted, search
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -308,6 +308,14 @@ class Library:
             force=force,
             progress=progress,
         )
+
+    def paths(self, ids: Collection[str]) -> dict[str, list[str]]:
+        """The files of some pictures, those that are present; unknown ids are left out.
+
+        Args:
+            ids: whole ids, as matches and groupings give them.
+        """
+        return self._resources.store().paths(ids)
 
     def thumbnail(self, path: str, side: int = _THUMBNAIL) -> bytes | None:
         """A small JPEG of a picture file, or None if it cannot be read.

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from . import vgg16
-from .errors import ModelFileError, ModelNotFoundError
-from .graph import read_card, save
+from . import download, foreign, graph, vgg16, weights
+from .errors import ModelError, ModelFileError, ModelNotFoundError, SettingError
+from .records import no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .records import ModelCard
+    from .graph import Layout, Pooling, Scaling
+    from .records import Fit, ModelCard, Progress
 
 State = Literal["bundled", "installed", "can be pulled", "built on first use"]
 
@@ -24,6 +24,7 @@ UNTRAINED = "untrained"
 _VGG_LICENCE = "CC BY 4.0, Visual Geometry Group, University of Oxford"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _BESIDE = Path(__file__).parent
+_LONGEST_NAME = 100
 _PULL = "imgindex model pull"
 _IMPORT = "imgindex model import FILE"
 
@@ -79,8 +80,8 @@ def resolve(name: str | os.PathLike[str] | None, folder: Path) -> Path:
 
     Args:
         name: a model's name, or the path of an ``.onnx`` file built by imgindex. None takes a
-            bundled model, else an installed official one. ``untrained`` is built when first asked
-            for and never taken by itself.
+            bundled model, else an installed official one, else the only trained one installed.
+            ``untrained`` is built when first asked for and never taken by itself.
         folder: where pulled and imported models lie.
 
     Raises:
@@ -103,7 +104,7 @@ def resolve(name: str | os.PathLike[str] | None, folder: Path) -> Path:
             raise ModelFileError(
                 f"{path} holds weights, not a model; bring it in with: imgindex model import {path}"
             )
-        card(path)
+        read_card(path)
         return path
     if text in {official.name for official in OFFICIAL}:
         raise ModelNotFoundError(f"model {text} is not here yet; get it with: {_PULL} {text}")
@@ -120,6 +121,12 @@ def _default(folder: Path) -> Path:
     for official in OFFICIAL:
         if (found := here.get(official.name)) is not None:
             return found
+    trained = [row for row in rows if row.card and row.card.trained]
+    if len(trained) == 1 and trained[0].path:
+        return trained[0].path
+    if trained:
+        names = ", ".join(row.name for row in trained)
+        raise ModelNotFoundError(f"several models are here; choose one with --model: {names}")
     raise ModelNotFoundError(
         "no trained model is here yet. Choose one of:\n"
         f"  {_PULL}\n"
@@ -140,17 +147,17 @@ def _untrained(folder: Path) -> Path:
         licence="CC0-1.0",
         trained=False,
     )
-    save(path, data)
+    graph.save(path, data)
     return path
 
 
-def card(path: Path) -> ModelCard:
+def read_card(path: Path) -> ModelCard:
     """Read a model file's card; its weights are not read.
 
     Raises:
         ModelFileError: the file was not built by imgindex, or is damaged.
     """
-    found = read_card(path)
+    found = graph.read_card(path)
     if found is None:
         raise ModelFileError(
             f"{path} was not built by imgindex; bring it in with: imgindex model import {path}"
@@ -190,7 +197,7 @@ def _files(folder: Path) -> Iterator[Listed]:
     for state, place in places:
         for path in sorted(place.glob("[!.]*.onnx")):
             try:
-                card = read_card(path)
+                card = graph.read_card(path)
             except ModelFileError:
                 continue
             if card is not None and path.stem not in seen:
@@ -241,13 +248,14 @@ def install(  # noqa: PLR0913 - what a foreign file leaves unsaid, one by one
         SettingError: the name is no safe file name, or what is declared does not fit the file.
     """
     found = weights.kind(path)
-    ours = read_card(path) if found is None else None
-    name = _safe(name or (ours.name if ours else path.stem))
-    source = source or path.name
-    licence = licence or "not stated"
-    if found is not None:
+    ours = None if found else graph.read_card(path)
+    official = _recognise(path) if found else None
+    name = _safe(name or (official.name if official else ours.name if ours else path.stem))
+    source = source or (official.url if official else path.name)
+    licence = licence or (_VGG_LICENCE if official else "not stated")
+    if found:
         if layout or scaling:
-            raise SettingError("layout and scaling are known for VGG16 weights; leave them out")
+            raise SettingError("layout and scaling of VGG16 weights are known; leave them out")
         layer = layer or vgg16.DEFAULT_LAYER
         data = vgg16.build(
             weights.read(path, vgg16.kernels(layer)),
@@ -259,10 +267,10 @@ def install(  # noqa: PLR0913 - what a foreign file leaves unsaid, one by one
             source=source,
             licence=licence,
         )
-    elif ours is not None:
+    elif ours:
         if any((layer, pooling, size, fit, layout, scaling)):
             raise SettingError(f"{path} was built by imgindex and says all of itself; declare none")
-        data = rename(path, name)
+        data = foreign.reissue(path, name)
     else:
         data = foreign.adapt(
             path,
@@ -274,15 +282,102 @@ def install(  # noqa: PLR0913 - what a foreign file leaves unsaid, one by one
             size=size,
             fit=fit or "squash",
             layout=layout,
-            scaling=scaling or TORCH,
+            scaling=scaling or graph.TORCH,
         )
-    return _put(folder / f"{name}.onnx", data)
+    return _put(name, data, folder)
 
 
-def _put(target: Path, data: bytes) -> Path:
-    """Install a built model unless another one has its name."""
-    with tempfile.TemporaryDirectory() as scratch:
-        pass
+def pull(  # noqa: PLR0913 - what decides a model, one by one
+    name: str,
+    folder: Path,
+    *,
+    layer: str = vgg16.DEFAULT_LAYER,
+    pooling: Pooling | None = None,
+    size: int = vgg16.DEFAULT_SIZE,
+    fit: Fit = "squash",
+    progress: Progress = no_progress,
+    base_url: str | None = None,
+) -> Path:
+    """Fetch official weights and build the model; settings beside the default join its name.
+
+    Args:
+        name: one of `OFFICIAL`.
+        folder: where installed models lie.
+        layer: the layer to read.
+        pooling: how its map becomes a vector.
+        size: side of the input in pixels.
+        fit: how a picture is brought to the square.
+        progress: called while fetching.
+        base_url: another place that has the file, as a URL without the file's name.
+
+    Returns:
+        The installed file, for example ``vgg16-keras.onnx``, or ``vgg16-keras-gem.onnx``.
+
+    Raises:
+        ModelNotFoundError: no such official weights.
+        DownloadError: they could not be fetched.
+        SettingError: layer, pooling and size do not fit together.
+    """
+    official = next((one for one in OFFICIAL if one.name == name), None)
+    if official is None:
+        names = ", ".join(one.name for one in OFFICIAL)
+        raise ModelNotFoundError(f"there is no {name!r} to pull; there are {names}")
+    expected = vgg16.kernels(layer)
+    vgg16.layers(size)
+    usual = (vgg16.DEFAULT_LAYER, vgg16.pooling_of(layer), vgg16.DEFAULT_SIZE, "squash")
+    asked = (layer, pooling or usual[1], size, fit)
+    full = "-".join([name, *(str(a) for a, b in zip(asked, usual, strict=True) if a != b)])
+    target = folder / f"{full}.onnx"
+    if target.exists():
+        return target
+    file = official.url.rpartition("/")[2]
+    raw = folder / file
+    if not raw.exists():
+        url = f"{base_url.rstrip('/')}/{file}" if base_url else official.url
+        download.fetch(
+            url,
+            raw,
+            size=official.size,
+            sha256=official.sha256,
+            md5=official.md5,
+            progress=progress,
+        )
+    data = vgg16.build(
+        weights.read(raw, expected),
+        layer=layer,
+        pooling=pooling,
+        size=size,
+        fit=fit,
+        name=full,
+        source=official.url,
+        licence=_VGG_LICENCE,
+    )
+    path = _put(full, data, folder)
+    raw.unlink()
+    return path
+
+
+def _recognise(path: Path) -> Official | None:
+    """Tell an official file that was fetched some other way, by its checksum."""
+    for one in OFFICIAL:
+        kind, wanted = ("sha256", one.sha256) if one.sha256 else ("md5", one.md5)
+        if one.size in {None, path.stat().st_size} and download.checksum(path, kind) == wanted:
+            return one
+    return None
+
+
+def _put(name: str, data: bytes, folder: Path) -> Path:
+    """Install a built model, unless another one has its name."""
+    new = graph.read_card(data)
+    for row in _files(folder):
+        if row.name == name and row.card and new and row.card.fingerprint != new.fingerprint:
+            raise ModelError(
+                f"another model named {name} is {row.state} ({row.path}); choose another --name"
+            )
+    if name == UNTRAINED:
+        raise ModelError(f"{UNTRAINED} names the random weights; choose another --name")
+    target = folder / f"{name}.onnx"
+    graph.save(target, data)
     return target
 
 

@@ -3,8 +3,8 @@
 Nothing here opens a picture; whatever goes wrong with one file is a record or a ``PictureError``
 and never ends a walk.
 """
-# A walk over 100,000 files makes no Path objects, and abspath keeps the names of links:
-# ruff: noqa: PTH100, PTH112, PTH114, PTH116
+# A walk over 100,000 files makes no Path objects:
+# ruff: noqa: PTH112, PTH114, PTH116
 
 from __future__ import annotations
 

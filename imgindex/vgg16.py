@@ -80,6 +80,24 @@ def layers(size: int = DEFAULT_SIZE) -> list[Layer]:
     return table
 
 
+def pooling_of(layer: str) -> Pooling:
+    """Give a layer's usual pooling: ``average`` for maps, ``none`` for the dense layers."""
+    return "none" if layer in DENSE else "average"
+
+
+def kernels(layer: str) -> dict[str, tuple[int, ...]]:
+    """Name the layers with weights up to and including one, each with its kernel's shape.
+
+    Raises:
+        SettingError: there is no such layer.
+    """
+    names = [row.name for row in layers()]
+    if layer not in names:
+        raise SettingError(f"VGG16 has no layer {layer!r}; its layers are {', '.join(names)}")
+    shapes = CONVOLUTIONS | DENSE
+    return {name: shapes[name] for name in names[: names.index(layer) + 1] if name in shapes}
+
+
 def build(  # noqa: PLR0913 - each is one line of the model's card
     weights: Weights,
     *,
@@ -111,16 +129,15 @@ def build(  # noqa: PLR0913 - each is one line of the model's card
     Raises:
         SettingError: there is no such layer, or the layer, pooling and size do not fit together.
     """
+    needed = kernels(layer)
+    if missing := needed.keys() - weights.layers.keys():
+        raise SettingError(f"{layer} needs weights of {', '.join(sorted(missing))}")
+    kept = weights.only(needed)
     table = layers(size)
     names = [row.name for row in table]
-    if layer in DENSE and layer not in names:
-        raise SettingError(f"{layer} needs size {_DENSE_SIZE}, not {size}")
     if layer not in names:
-        raise SettingError(f"VGG16 has no layer {layer!r}; its layers are {', '.join(names)}")
+        raise SettingError(f"{layer} needs size {_DENSE_SIZE}, not {size}")
     used = table[: names.index(layer) + 1]
-    if layer in DENSE and layer not in weights.layers:
-        raise SettingError(f"these weights end at block5_pool; {layer} needs the full file")
-    kept = weights.only(row.name for row in used if row.parameters)
     sketch = Sketch()
     tensor = sketch.enter(kept.scaling)
     for row in used:
@@ -137,7 +154,7 @@ def build(  # noqa: PLR0913 - each is one line of the model's card
         else:
             tensor = sketch.op("Conv", tensor, kernel, bias, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
         tensor = sketch.op("Relu", tensor, name=row.name)
-    pooling = pooling or ("none" if layer in DENSE else "average")
+    pooling = pooling or pooling_of(layer)
     descriptor, dimension = sketch.pool(tensor, used[-1].shape, pooling)
     card = ModelCard(
         name=name,

@@ -49,6 +49,13 @@ def scene(seed: int, width: int = 96, height: int = 72) -> Image.Image:
     return Image.fromarray((waves * 255).astype(np.uint8))
 
 
+def weave(slant: int, width: int, height: int) -> Image.Image:
+    """Coloured stripes by whole numbers alone, so that every machine makes the very same."""
+    y, x = np.mgrid[0:height, 0:width]
+    bands = [np.abs((slant * x + step * y) % 510 - 255) for step in (3, 7, 11)]
+    return Image.fromarray(np.stack(bands, axis=2).astype(np.uint8))
+
+
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
     """A file of Pillow's format ``kind``."""
     file = io.BytesIO()

@@ -34,7 +34,7 @@ _SUFFIXES: dict[str, Kind] = {
 }
 
 
-def write(
+def write(  # noqa: PLR0913 - every option of an export, by keyword
     target: str | os.PathLike[str],
     export: Export,
     *,
@@ -70,7 +70,7 @@ def write(
         ExportError: the kind is unknown, the target is taken, or it cannot be written.
         SettingError: ``thumbnails_per_group`` is negative.
     """
-    path = os.path.abspath(target)  # noqa: PTH100 - a Path would keep ".."
+    path = os.path.abspath(target)
     chosen = _kind(path, kind)
     members: Sequence[Member] = export.members
     skipped: Sequence[Skipped] = ()
@@ -103,7 +103,7 @@ def write(
     )
 
 
-def write_page(
+def write_page(  # noqa: PLR0913 - the parts of a page, by keyword
     target: str | os.PathLike[str],
     *,
     title: str,
@@ -126,7 +126,7 @@ def write_page(
         ExportError: the target is taken or cannot be written.
     """
     text = page_text(title=title, subtitle=subtitle, sections=sections, facts=facts)
-    path = os.path.abspath(target)  # noqa: PTH100 - a Path would keep ".."
+    path = os.path.abspath(target)
     write_file(path, text, force=force, errors="xmlcharrefreplace")
 
 

@@ -116,7 +116,7 @@ def _card(copies: Sequence[Member], jpeg: bytes | None) -> Card:
     return Card(
         thumbnail=jpeg,
         path=first.path,
-        badge=f"×{len(copies)}" if len(copies) > 1 else "",
+        badge=f"\N{MULTIPLICATION SIGN}{len(copies)}" if len(copies) > 1 else "",
         note=_standing(first),
         copies=tuple(member.path for member in copies[1:]),
     )

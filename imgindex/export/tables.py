@@ -44,10 +44,10 @@ def csv_text(export: Export) -> Iterator[str]:
 
 
 def json_text(export: Export) -> Iterator[str]:
-    """The grouping as one JSON object: how it was made, its groups with their files, its noise.
+    r"""The grouping as one JSON object: how it was made, its groups with their files, its noise.
 
     A group's ``size`` counts pictures, its ``members`` are files. The text is ASCII: a path that
-    is not UTF-8 keeps its surrogate escapes, as ``\\udcXX``.
+    is not UTF-8 keeps its surrogate escapes, as ``\udcXX``.
     """
     members = export.by_group()
     document = {

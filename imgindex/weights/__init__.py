@@ -12,6 +12,7 @@ import numpy as np
 
 from imgindex.errors import ModelFileError
 from imgindex.graph import CAFFE, TORCH, Weights
+
 from . import keras_file, torch_file
 
 if TYPE_CHECKING:

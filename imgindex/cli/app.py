@@ -1,0 +1,405 @@
+"""The commands of the main line: index, search, cluster, export, status, verify."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import Annotated, Literal
+
+import typer
+
+from imgindex import Library
+from imgindex.errors import SettingError
+from imgindex.records import NOISE, ClusterReport
+
+from . import found, model
+from .show import (
+    FAILED,
+    SKIPPED,
+    amount,
+    as_columns,
+    as_json,
+    command,
+    counted,
+    duration,
+    line,
+    note,
+    progress_bar,
+    skipped_lines,
+)
+
+_SHOWN_GROUPS = 12
+
+app = typer.Typer(
+    name="imgindex",
+    help="Find pictures that look alike, and discover the groups in a picture library.",
+    epilog="""\b
+Begin with:
+  imgindex index ~/Pictures          look at every picture once
+  imgindex search photo.jpg          what looks like this?
+  imgindex cluster                   what belongs together?
+  imgindex export groups.html        a page to look at
+""",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(model.app, name="model")
+
+LibraryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--library",
+        "-L",
+        metavar="DIR",
+        help="Folder of the library [default: $IMGINDEX_LIBRARY, else one for this user].",
+        show_default=False,
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="Model to use, by name or file; see: imgindex model list.",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DEVICE",
+        help="auto, cpu, cuda or cuda:N [default: auto].",
+        show_default=False,
+    ),
+]
+MegapixelsOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0.001,
+        metavar="N",
+        help="Largest picture to read [default: from this machine's memory].",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Write the result as JSON.")]
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # Paths may hold bytes that are not UTF-8; they go out as they came in.
+            stream.reconfigure(errors="surrogateescape")
+    app()
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if asked:
+        from imgindex import __version__
+
+        line(f"imgindex {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  imgindex index ~/Pictures
+  imgindex index ~/Pictures /mnt/archive --prune
+  imgindex index catalogue/ --library catalogue.imgindex --json
+"""
+)
+@command
+def index(  # noqa: PLR0913 - one parameter an option
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Folders to walk, and files.")
+    ],
+    *,
+    library: LibraryOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    max_megapixels: MegapixelsOption = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Forget files that have vanished for good.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Index pictures: embed the new and changed ones, look briefly at the others.
+
+    A run that is stopped keeps what it has done; the next one goes on from there. Hidden files
+    and folders (.name) are passed over. Exits with 3 when files had to be skipped.
+    """
+    with (
+        Library(library, model=model, device=device, max_megapixels=max_megapixels) as opened,
+        progress_bar() as progress,
+    ):
+        report = opened.add(paths, prune=prune, progress=progress)
+        where = opened.settings.library
+    if json:
+        as_json(report)
+    else:
+        speed = f", {report.images_per_second:.1f} a second" if report.added else ""
+        device_used = f" on {report.device}" if report.device else ""
+        line(
+            f"{counted(report.added, 'picture')} embedded{device_used} with {report.model} "
+            f"in {duration(report.seconds)}{speed}"
+        )
+        line(
+            f"reused {report.reused:,} · moved {report.moved:,} · removed {report.removed:,} · "
+            f"unchanged {report.unchanged:,} · skipped {len(report.skipped):,}"
+        )
+        line(f"library {where}")
+        skipped_lines(report.skipped)
+    if report.model == "untrained":
+        note(
+            "note: the model 'untrained' has random weights; it finds only very similar pictures. "
+            "For real use: imgindex model pull, and a new library"
+        )
+    if report.skipped:
+        raise typer.Exit(SKIPPED)
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  imgindex search photo.jpg
+  imgindex search photo.jpg -k 50 --min-score 0.8 --json
+  imgindex search photo.jpg --paths -0 | xargs -0 open
+  imgindex search photo.jpg --html found.html
+  ls *.jpg | imgindex search --batch - > found.jsonl
+"""
+)
+@command
+def search(  # noqa: PLR0913 - one parameter an option
+    query: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="QUERY",
+            help="A picture file, or the id of an indexed picture.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many matches at most.")] = 20,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            min=-1, max=1, help="Leave out matches with a lower cosine.", show_default=False
+        ),
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare every picture.")] = False,
+    json: JsonOption = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Write the matches as CSV.")] = False,
+    paths: Annotated[bool, typer.Option("--paths", help="Write paths only, one a line.")] = False,
+    null: Annotated[
+        bool, typer.Option("-0", help="With --paths: end each with NUL, for xargs -0.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page.", show_default=False)
+    ] = None,
+    montage: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Draw a contact sheet.", show_default=False),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the file of --html or --montage.")
+    ] = False,
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Answer the queries in this file (- for standard input), one a line, "
+            "as JSON Lines.",
+            show_default=False,
+        ),
+    ] = None,
+    thumbnails: Annotated[
+        bool, typer.Option(help="Show thumbnails in a terminal that can.")
+    ] = True,
+    library: LibraryOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    max_megapixels: MegapixelsOption = None,
+) -> None:
+    """Find what looks like a picture: the query itself first, if it is indexed."""
+    if (query is None) == (batch is None):
+        raise SettingError("give one picture (or its id) as QUERY, or many with --batch FILE")
+    shape = found.Shape.chosen(json=json, csv=csv, paths=paths, null=null)
+    with Library(library, model=model, device=device, max_megapixels=max_megapixels) as opened:
+        if batch is not None:
+            found.answer_batch(opened, batch, k, min_score, exact=exact)
+            return
+        result = opened.search(str(query), k, min_score=min_score, exact=exact)
+        found.write_files(opened, result, html=html, montage=montage, force=force)
+        if shape is not found.Shape.TABLE or not (html or montage):
+            found.show(opened, result, shape, thumbnails=thumbnails)
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  imgindex cluster
+  imgindex cluster --min-cluster-size 20
+  imgindex cluster --min-cluster-size 3 --min-samples 2 --json
+"""
+)
+@command
+def cluster(
+    *,
+    min_cluster_size: Annotated[int, typer.Option(min=2, metavar="N", help="Smallest group.")] = 5,
+    min_samples: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Neighbours that make a place dense; more gives tighter groups and more noise.",
+        ),
+    ] = 5,
+    library: LibraryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Discover groups (HDBSCAN); their number need not be known. The grouping is kept.
+
+    Pictures that belong to no group are noise.
+    """
+    started = time.perf_counter()
+    with Library(library) as opened, progress_bar() as progress:
+        grouping = opened.cluster(
+            min_cluster_size=min_cluster_size, min_samples=min_samples, progress=progress
+        )
+        shown = grouping.groups[:_SHOWN_GROUPS]
+        covers = opened.paths([group.medoid for group in shown])
+    report = ClusterReport(
+        pictures=len(grouping.ids),
+        groups=len(grouping.groups),
+        noise=int((grouping.labels == NOISE).sum()),
+        settings=grouping.settings,
+        seconds=round(time.perf_counter() - started, 3),
+    )
+    if json:
+        as_json(report)
+        return
+    line(
+        f"{counted(report.groups, 'group')} of {counted(report.pictures, 'picture')} "
+        f"in {duration(report.seconds)}; {report.noise:,} are noise "
+        f"({report.noise / max(1, report.pictures):.0%})"
+    )
+    if shown:
+        rows = [("group", "pictures", "cover")]
+        rows += [
+            (str(group.id), f"{group.size:,}", covers.get(group.medoid, ["-"])[0])
+            for group in shown
+        ]
+        as_columns(rows)
+        if len(grouping.groups) > len(shown):
+            line(f"and {len(grouping.groups) - len(shown)} more; see: imgindex export OUT.html")
+    else:
+        line("try a smaller --min-cluster-size or --min-samples")
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  imgindex export groups.html                  a page to look at
+  imgindex export groups.csv
+  imgindex export sorted/ --link hardlink      a folder for each group
+"""
+)
+@command
+def export(  # noqa: PLR0913 - one parameter an option
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help=".csv, .json or .html file, or a new folder.")
+    ],
+    *,
+    kind: Annotated[
+        Literal["csv", "json", "html", "folders"] | None,
+        typer.Option("--format", help="Instead of going by OUT's suffix.", show_default=False),
+    ] = None,
+    link: Annotated[
+        Literal["symlink", "hardlink", "copy"],
+        typer.Option(help="What the folders of groups hold."),
+    ] = "symlink",
+    force: Annotated[bool, typer.Option("--force", help="Replace OUT if it is a file.")] = False,
+    library: LibraryOption = None,
+    max_megapixels: MegapixelsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write the groups: a table, a folder tree, or one page to look at.
+
+    CSV has the columns path, id, group (-1 for noise), strength, outlier and exemplar. Nothing in
+    your pictures' folders is changed, and nothing is overwritten.
+    """
+    with (
+        Library(library, max_megapixels=max_megapixels) as opened,
+        progress_bar() as progress,
+    ):
+        report = opened.export(out, kind=kind, link=link, force=force, progress=progress)
+    if json:
+        as_json(report)
+    else:
+        line(
+            f"{report.target}: {counted(report.groups, 'group')}, "
+            f"{counted(report.pictures, 'picture')} in {counted(report.files, 'file')}"
+        )
+        skipped_lines(report.skipped)
+    if report.skipped:
+        raise typer.Exit(SKIPPED)
+
+
+@app.command(epilog="\b\nExample:\n  imgindex status --json\n")
+@command
+def status(*, library: LibraryOption = None, json: JsonOption = False) -> None:
+    """Show what a library holds."""
+    with Library(library) as opened:
+        shown = opened.status()
+    if json:
+        as_json(shown)
+        return
+    unseen = [
+        counted(number, "file") + f" {what}"
+        for number, what in ((shown.missing, "missing"), (shown.unreadable, "unreadable"))
+        if number
+    ]
+    as_columns(
+        [
+            ("library", shown.library),
+            ("pictures", f"{shown.pictures:,} in {counted(shown.files, 'file')}"),
+            *([("besides", ", ".join(unseen))] if unseen else []),
+            ("model", f"{shown.model}, {shown.dimension} numbers a picture"),
+            ("vectors", f"{shown.vectors:,}"),
+            ("index", shown.index),
+            ("groups", "none yet" if shown.groups is None else f"{shown.groups} ({shown.grouped})"),
+            ("on disk", amount(shown.bytes)),
+        ]
+    )
+
+
+@app.command(epilog="\b\nExample:\n  imgindex verify && echo whole\n")
+@command
+def verify(*, library: LibraryOption = None, json: JsonOption = False) -> None:
+    """Check the library's files against each other; exits with 1 if something is wrong."""
+    with Library(library) as opened, progress_bar() as progress:
+        problems = opened.verify(progress)
+    if json:
+        as_json({"ok": not problems, "problems": problems})
+    else:
+        for problem in problems:
+            line(problem)
+        if not problems:
+            line("the library is whole")
+    if problems:
+        raise typer.Exit(FAILED)

@@ -1,0 +1,74 @@
+"""The result of a search as a page or a contact sheet."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from . import export, pixels
+
+if TYPE_CHECKING:
+    import os
+
+    from .library import Library
+    from .records import SearchResult
+
+_TILE = 200
+_LARGEST_ROW = 6
+
+
+def write_page(
+    library: Library, result: SearchResult, target: str | os.PathLike[str], *, force: bool = False
+) -> None:
+    """Write the matches as one self-contained page.
+
+    Args:
+        library: whose result it is; makes the thumbnails.
+        result: the matches.
+        target: the file to make.
+        force: replace a file that is there.
+
+    Raises:
+        ExportError: the target is taken or cannot be written.
+    """
+    cards = [
+        export.Card(
+            thumbnail=library.thumbnail(match.path),
+            path=match.path,
+            caption=PurePath(match.path).name,
+            badge=f"{match.score:.3f}",
+            note=f"rank {match.rank}, cosine {match.score:.6f}, id {match.id}",
+        )
+        for match in result.matches
+    ]
+    export.write_page(
+        target,
+        title=f"Like {PurePath(result.query).name}",
+        subtitle=f"{result.model} · {result.way} search",
+        sections=[export.Section("Matches", "most alike first", cards)],
+        force=force,
+    )
+
+
+def write_montage(
+    library: Library, result: SearchResult, target: str | os.PathLike[str], *, force: bool = False
+) -> None:
+    """Draw the matches as a contact sheet, a PNG file.
+
+    Args:
+        library: whose result it is; makes the thumbnails.
+        result: the matches.
+        target: the file to make.
+        force: replace a file that is there.
+
+    Raises:
+        ExportError: the target is taken or cannot be written.
+    """
+    tiles = [
+        (jpeg, f"{match.score:.3f} {PurePath(match.path).name}")
+        for match in result.matches
+        if (jpeg := library.thumbnail(match.path, 2 * _TILE)) is not None
+    ]
+    columns = min(_LARGEST_ROW, max(1, round(len(tiles) ** 0.5)))
+    sheet = pixels.montage(tiles, columns, _TILE, f"Like {PurePath(result.query).name}")
+    export.write_bytes(target, sheet, force=force)
