@@ -9,23 +9,28 @@ from . import export, pixels
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
-    from .library import Library
     from .records import SearchResult
 
+_CARD = 320
 _TILE = 200
 _LARGEST_ROW = 6
 
 
 def write_page(
-    library: Library, result: SearchResult, target: str | os.PathLike[str], *, force: bool = False
+    result: SearchResult,
+    target: str | os.PathLike[str],
+    *,
+    thumbnail: Callable[[str, int], bytes | None],
+    force: bool = False,
 ) -> None:
     """Write the matches as one self-contained page.
 
     Args:
-        library: whose result it is; makes the thumbnails.
         result: the matches.
         target: the file to make.
+        thumbnail: a path's thumbnail of so many pixels as JPEG, or None if it cannot be read.
         force: replace a file that is there.
 
     Raises:
@@ -33,7 +38,7 @@ def write_page(
     """
     cards = [
         export.Card(
-            thumbnail=library.thumbnail(match.path),
+            thumbnail=thumbnail(match.path, _CARD),
             path=match.path,
             caption=PurePath(match.path).name,
             badge=f"{match.score:.3f}",
@@ -51,14 +56,18 @@ def write_page(
 
 
 def write_montage(
-    library: Library, result: SearchResult, target: str | os.PathLike[str], *, force: bool = False
+    result: SearchResult,
+    target: str | os.PathLike[str],
+    *,
+    thumbnail: Callable[[str, int], bytes | None],
+    force: bool = False,
 ) -> None:
     """Draw the matches as a contact sheet, a PNG file.
 
     Args:
-        library: whose result it is; makes the thumbnails.
         result: the matches.
         target: the file to make.
+        thumbnail: a path's thumbnail of so many pixels as JPEG, or None if it cannot be read.
         force: replace a file that is there.
 
     Raises:
@@ -67,7 +76,7 @@ def write_montage(
     tiles = [
         (jpeg, f"{match.score:.3f} {PurePath(match.path).name}")
         for match in result.matches
-        if (jpeg := library.thumbnail(match.path, 2 * _TILE)) is not None
+        if (jpeg := thumbnail(match.path, 2 * _TILE)) is not None
     ]
     columns = min(_LARGEST_ROW, max(1, round(len(tiles) ** 0.5)))
     sheet = pixels.montage(tiles, columns, _TILE, f"Like {PurePath(result.query).name}")

@@ -349,6 +349,21 @@ def test_a_full_disk_is_told(
     assert {entry.name for entry in tmp_path.iterdir()} == {"source"}
 
 
+@pytest.mark.parametrize("link", ["symlink", "hardlink", "copy"])
+def test_an_entry_that_comes_meanwhile_is_kept(
+    tmp_path: Path, six: list[Member], link: Link
+) -> None:
+    planted = tmp_path / "out/group-0000/b.jpg"
+
+    def plant(*_: object) -> None:
+        planted.write_bytes(b"mine")
+
+    with pytest.raises(ExportError, match=r"b\.jpg was put there meanwhile"):
+        put(tmp_path / "out", six, link=link, progress=plant)
+    assert planted.read_bytes() == b"mine"
+    assert tree(tmp_path / "out") == {"group-0000", os.path.join("group-0000", "b.jpg")}  # noqa: PTH118 - as tree has it
+
+
 @pytest.mark.parametrize("name", ["out", "out.csv", "out.json", "out.html"])
 def test_a_missing_parent_is_told(tmp_path: Path, six: list[Member], name: str) -> None:
     with pytest.raises(ExportError, match="there is no folder"):

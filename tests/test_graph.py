@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
@@ -170,15 +171,18 @@ def toy() -> bytes:
     return sketch.finish(tensor, CARD)
 
 
+MODEL = toy()
+
+
 def test_the_card_travels_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "toy.onnx"
-    graph.save(path, toy())
-    assert graph.read_card(path) == CARD == graph.read_card(toy())
+    graph.save(path, MODEL)
+    assert graph.read_card(path) == CARD == graph.read_card(MODEL)
     assert [file.name for file in tmp_path.iterdir()] == ["toy.onnx"]
 
 
 def test_a_foreign_model_has_no_card() -> None:
-    model = onnx.ModelProto.FromString(toy())
+    model = onnx.ModelProto.FromString(MODEL)
     del model.metadata_props[:]
     assert graph.read_card(model.SerializeToString()) is None
 
@@ -188,7 +192,7 @@ def test_a_foreign_model_has_no_card() -> None:
     [("size", '"large"'), ("name", "[1]"), ("trained", "1"), ("dimension", "{"), ("fit", None)],
 )
 def test_a_damaged_card_is_told(key: str, value: str | None) -> None:
-    model = onnx.ModelProto.FromString(toy())
+    model = onnx.ModelProto.FromString(MODEL)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if value is None:
         del metadata[f"imgindex.{key}"]
@@ -202,19 +206,15 @@ def test_a_damaged_card_is_told(key: str, value: str | None) -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_give_no_card_or_a_clear_error(data: bytes) -> None:
-    try:
+    with contextlib.suppress(ModelFileError):
         assert graph.read_card(data) is None
-    except ModelFileError as error:
-        assert "ONNX" in str(error)
 
 
 @given(cut=st.integers(1, 200))
 def test_a_model_cut_short_is_told_or_has_no_card(cut: int) -> None:
-    try:
-        card = graph.read_card(toy()[:-cut])
-    except ModelFileError:
-        return
-    assert card is None or card == CARD
+    # The card is written last: what is cut off is part of it.
+    with pytest.raises(ModelFileError):
+        graph.read_card(MODEL[:-cut])
 
 
 def test_saving_over_a_folder_fails_clearly_and_leaves_nothing(tmp_path: Path) -> None:

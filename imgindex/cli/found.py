@@ -90,7 +90,7 @@ def write_files(
     """Write the page and the contact sheet that were asked for, and say where they are."""
     for target, write in ((html, results.write_page), (montage, results.write_montage)):
         if target is not None:
-            write(library, result, target, force=force)
+            write(result, target, thumbnail=library.thumbnail, force=force)
             note(f"wrote {target}")
 
 

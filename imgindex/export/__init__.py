@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from imgindex.records import Member, Progress
 
-__all__ = ["Card", "Export", "Kind", "Link", "Section", "write", "write_page"]
+__all__ = ["Card", "Export", "Kind", "Link", "Section", "write", "write_bytes", "write_page"]
 
 Kind = Literal["csv", "json", "folders", "html"]
 
@@ -128,6 +128,21 @@ def write_page(  # noqa: PLR0913 - the parts of a page, by keyword
     text = page_text(title=title, subtitle=subtitle, sections=sections, facts=facts)
     path = os.path.abspath(target)
     write_file(path, text, force=force, errors="xmlcharrefreplace")
+
+
+def write_bytes(target: str | os.PathLike[str], data: bytes, *, force: bool = False) -> None:
+    """Write a file whole, or not at all.
+
+    Args:
+        target: the file to make.
+        data: what it holds.
+        force: replace a file that is there.
+
+    Raises:
+        ExportError: the target is taken or cannot be written.
+    """
+    path = os.path.abspath(target)
+    write_file(path, [data], force=force)
 
 
 def _kind(path: str, asked: Kind | None) -> Kind:

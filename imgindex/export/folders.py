@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import unicodedata
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -61,7 +61,7 @@ def write_tree(
             _open_root(root, undo)
             for folder, members in _folders(export):
                 (root / folder).mkdir()
-                undo.callback((root / folder).rmdir)
+                undo.callback(_remove, root / folder)
                 taken = Names()
                 for member in members:
                     try:
@@ -122,7 +122,7 @@ def _open_root(root: Path, undo: ExitStack) -> None:
     check_parent(root)
     if not os.path.lexists(root):
         root.mkdir()
-        undo.callback(root.rmdir)
+        undo.callback(_remove, root)
     elif not root.is_dir():
         raise ExportError(f"cannot export to {root}: it is not a folder; choose another name")
     elif any(root.iterdir()):
@@ -130,6 +130,11 @@ def _open_root(root: Path, undo: ExitStack) -> None:
             f"cannot export to {root}: the folder is not empty, and nothing in it is ever "
             "replaced; empty it or choose another"
         )
+
+
+def _remove(folder: Path) -> None:
+    with suppress(OSError):  # somebody else may have put something into it
+        folder.rmdir()
 
 
 def _folders(export: Export) -> Iterator[tuple[str, list[Member]]]:
@@ -193,6 +198,8 @@ _MAKERS: dict[str, Callable[[Path, Path, ExitStack], None]] = {
 
 def _explain(error: OSError, link: Link) -> str:
     reason = error.strerror or str(error)
+    if error.errno == errno.EEXIST:
+        return f"{error.filename2 or error.filename} was put there meanwhile"
     if error.errno == errno.EXDEV:
         return (
             f"{error.filename} lies on another file system, and a hard link cannot cross over; "

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def write_file(
-    target: str, chunks: Iterable[str], *, force: bool = False, errors: str = "strict"
+    target: str, chunks: Iterable[str | bytes], *, force: bool = False, errors: str = "strict"
 ) -> None:
-    """Write text as UTF-8 to a temporary file beside the target, then put it in its place.
+    """Write text as UTF-8, or bytes as they are, to a temporary file beside the target, then put it in its place.
 
     The target is checked before the first chunk is asked for.
 
     Args:
         target: the file; its folder must exist.
-        chunks: the text, piece by piece.
+        chunks: what to write, piece by piece.
         force: replace a file that is there.
         errors: how characters without a UTF-8 form are written, as ``str.encode`` takes it.
 
@@ -35,8 +35,11 @@ def write_file(
     temporary = path.with_name(f".imgindex-{secrets.token_hex(8)}.tmp")
     try:
         try:
-            with temporary.open("x", encoding="utf-8", errors=errors, newline="") as file:
-                file.writelines(chunks)
+            with temporary.open("xb") as file:
+                file.writelines(
+                    chunk if isinstance(chunk, bytes) else chunk.encode("utf-8", errors)
+                    for chunk in chunks
+                )
                 file.flush()
                 os.fsync(file.fileno())
             _check_free(path, force=force)  # somebody may have come first meanwhile
