@@ -6,10 +6,11 @@ import queue
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
     from concurrent.futures import Future
 
 Item = TypeVar("Item")
@@ -20,11 +21,11 @@ _END = object()
 
 def ahead(
     function: Callable[[Item], Result], items: Iterable[Item], *, threads: int, depth: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Like ``map``, with up to ``depth`` calls begun before their results are asked for.
 
     The results come in the order of the items. An error of the function comes up where its result
-    would. When the iterator is left early, calls not yet begun are dropped.
+    would. When the generator is closed early, calls not yet begun are dropped.
 
     Args:
         function: called in one of the threads.
@@ -45,7 +46,7 @@ def ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def at_hand(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
+def at_hand(items: Iterable[Item], most: int) -> Generator[list[Item], None, None]:
     """Cut a stream into lists of what has come so far, never waiting for more than the first.
 
     So a program that asks one thing and waits gets its answer at once, and one that sends
@@ -57,11 +58,14 @@ def at_hand(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
     """
     channel: queue.Queue[object] = queue.Queue(maxsize=2 * most)
     failure: list[BaseException] = []
+    left = threading.Event()
 
     def read() -> None:
         try:
             for item in items:
                 channel.put(item)
+                if left.is_set():
+                    break
         except BaseException as error:  # noqa: BLE001 - raised again where the items are used
             failure.append(error)
         finally:
@@ -69,17 +73,27 @@ def at_hand(items: Iterable[Item], most: int) -> Iterator[list[Item]]:
 
     threading.Thread(target=read, name="imgindex-input", daemon=True).start()
     ended = False
-    while not ended:
-        group = [channel.get()]
-        while len(group) < most and group[-1] is not _END:
-            try:
-                group.append(channel.get_nowait())
-            except queue.Empty:
-                break
-        if group[-1] is _END:
-            ended = True
-            group.pop()
-        if group:
-            yield group  # type: ignore[misc]  # the channel holds items, and the end is off it
+    try:
+        while not ended:
+            group = [channel.get()]
+            if group[0] is not _END:
+                group += _waiting(channel, most - 1)
+            if group[-1] is _END:
+                ended = True
+                group.pop()
+            if group:
+                yield group  # type: ignore[misc]  # the channel holds items, and the end is off it
+    finally:
+        left.set()
+        _waiting(channel, channel.maxsize)  # room for what the thread is about to put
     if failure:
         raise failure[0]
+
+
+def _waiting(channel: queue.Queue[object], most: int) -> list[object]:
+    """Take what is in the channel now, at most so much."""
+    taken: list[object] = []
+    with suppress(queue.Empty):
+        while len(taken) < most:
+            taken.append(channel.get_nowait())
+    return taken

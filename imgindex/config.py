@@ -86,7 +86,7 @@ class Settings:
         return cls(
             library=os.fspath(chosen["library"] or data / "library"),
             models=cache / "models",
-            model=None if chosen["model"] is None else str(chosen["model"]),
+            model=str(chosen["model"]) if chosen["model"] else None,
             device=str(chosen["device"] or "auto"),
         )
 

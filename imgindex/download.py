@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .records import Progress
 
 STAGE = "downloading"
-_CHUNK = 2**18
 _TRIES, _TRIES_TO_CONNECT = 5, 2
 _PAUSE = 1.0
 _MOST_REDIRECTS = 5
@@ -98,7 +97,8 @@ def _collect(  # noqa: PLR0913, PLR0917 - the state of one download
             raise DownloadError(f"cannot fetch {url}: only http and https are used") from reason
         if failures >= (_TRIES_TO_CONNECT if isinstance(reason, httpx.ConnectError) else _TRIES):
             text = str(reason) or type(reason).__name__
-            raise DownloadError(f"cannot fetch {url}: {text}; {_OFFLINE}") from reason
+            kept = f"; {have} bytes are kept for the next try" if (have := _length(part)) else ""
+            raise DownloadError(f"cannot fetch {url}: {text}{kept}; {_OFFLINE}") from reason
         time.sleep(pause * 2 ** (failures - 1))
 
 
@@ -123,7 +123,7 @@ def _try(client: httpx.Client, url: str, part: Path, size: int | None, progress:
             _remember(part, answer.headers)
         with part.open("ab" if resumed else "wb") as file:
             progress(STAGE, here, total or 0)
-            for chunk in answer.iter_raw(_CHUNK):
+            for chunk in answer.iter_raw():
                 here += len(chunk)
                 if total is not None and here > total:
                     _discard(part)

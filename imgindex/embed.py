@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 _UNIT_TOLERANCE = 1e-3
 _CPU_BATCH, _GPU_BATCH = 16, 64
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 
 Provider = tuple[str, dict[str, str]]
 
@@ -122,9 +125,9 @@ def providers(device: str, available: Sequence[str], *, driver: bool) -> list[Pr
     Raises:
         DeviceError: the name is unknown, or CUDA is asked for and cannot be here.
     """
-    kind, _, number = device.partition(":")
-    if kind not in {"auto", "cpu", "cuda"} or (number and (kind != "cuda" or not number.isdigit())):
+    if not _DEVICE.fullmatch(device):
         raise DeviceError(f"unknown device {device!r}; use auto, cpu, cuda or cuda:N")
+    kind, _, number = device.partition(":")
     if kind == "cuda":
         if _CUDA not in available:
             raise DeviceError(

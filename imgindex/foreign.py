@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # no stubs
@@ -28,8 +29,10 @@ from .graph import (
 from .records import Fit, ModelCard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+P = ParamSpec("P")
 
 _OLDEST_OPSET, _OLDEST_IR = 11, 4
 _LARGEST_FILE = 2**31 - 1
@@ -39,6 +42,20 @@ _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 _RANKS = (2, 3, 4)
 
 
+def _told(make: Callable[Concatenate[Path, P], bytes]) -> Callable[Concatenate[Path, P], bytes]:
+    """Tell damaged text in a file, which surfaces only where it is read, as our own error."""
+
+    @functools.wraps(make)
+    def telling(path: Path, /, *args: P.args, **options: P.kwargs) -> bytes:
+        try:
+            return make(path, *args, **options)
+        except UnicodeDecodeError as error:
+            raise ModelFileError(f"{path} is damaged: a name in it is not UTF-8") from error
+
+    return telling
+
+
+@_told
 def adapt(  # noqa: PLR0913 - each is one line of the model's card
     path: Path,
     *,
@@ -136,6 +153,7 @@ def adapt(  # noqa: PLR0913 - each is one line of the model's card
     return sketch.finish(descriptor, card, model)
 
 
+@_told
 def reissue(path: Path, name: str) -> bytes:
     """Check a model that carries our card, and give it under another name.
 
@@ -272,7 +290,10 @@ def _infer(
         raise SettingError(f"layer {layer} gives whole numbers, not features; choose another")
     shape = _shape(value) or said
     if not shape or len(shape) not in _RANKS or None in shape[1:]:
-        raise ModelFileError(f"the shape of {layer} cannot be told: {spelled(shape or ())}")
+        raise ModelFileError(
+            f"the shape of {layer} cannot be told from the file ({spelled(shape or ())}); "
+            "choose another layer, or export the network with fixed shapes"
+        )
     if shape[0] != _PROBE and not (shape[0] is None and open_batch) and shape is not said:
         raise ModelFileError(f"the network is fixed to batches of {shape[0] or 'one size'}")
     return tuple(int(side or 0) for side in shape[1:])

@@ -135,7 +135,7 @@ class Sketch:
         array = np.asarray(array)
         if array.dtype == np.float64:
             array = array.astype(np.float32)
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
     def reduce(self, kind: str, tensor: str, axis: int, *, keep: bool) -> str:

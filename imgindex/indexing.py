@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import pixels, scan
@@ -18,13 +18,14 @@ from .errors import PictureError, PictureTooLargeError
 from .records import AddReport, Found, IndexedFile, Picture, Skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from .records import Pixels, Progress, Rows
     from .resources import Resources
     from .store import Store
 
 _FILES_A_COMMIT = 512  # so that many copies of known pictures cost few transactions
+_FILES_A_REPORT = 1000
 
 
 def index(
@@ -36,17 +37,17 @@ def index(
 ) -> AddReport:
     """Bring the store up to date with what lies under the roots; see ``Library.add``."""
     started = time.perf_counter()
-    places = [os.path.abspath(Path(root).expanduser()) for root in roots]
+    places = [
+        os.path.abspath(os.path.expanduser(root))  # noqa: PTH111 - Path's raises for unknown users
+        for root in roots
+    ]
     walk = scan.walk(places, pixels.SUFFIXES)
     pin = resources.settle_model()
     store = resources.store(create=True)
     with store.writing():
         store.pin(pin)
         run = Run(store, {file.path: file for file in store.files(places)})
-        for at, met in enumerate(walk):
-            run.meet(met)
-            if at % _FILES_A_COMMIT == 0:
-                progress("scan", at, 0)
+        run.meet(walk, progress)
         if gone := run.walked():
             store.mark_missing(gone)
         embedding = time.perf_counter()
@@ -73,7 +74,7 @@ def index(
 def _embed(resources: Resources, run: Run, progress: Progress) -> None:
     """Read, decode, embed and keep what is to do, batch by batch."""
     size = resources.embedder().batch
-    readings = ahead(
+    reading_ahead = ahead(
         lambda found: _read(resources, found),
         run.todo,
         threads=os.cpu_count() or 1,
@@ -81,15 +82,16 @@ def _embed(resources: Resources, run: Run, progress: Progress) -> None:
     )
     progress("embed", 0, len(run.todo))
     batch: list[Reading] = []
-    for done, reading in enumerate(readings, 1):
-        batch.append(reading)
-        decoded = sum(one.pixels is not None for one in batch)
-        if decoded == size or len(batch) == _FILES_A_COMMIT or done == len(run.todo):
-            fresh = run.fresh(batch)
-            rows = resources.encode([one.pixels for one in fresh if one.pixels is not None])
-            run.keep(batch, fresh, rows)
-            batch = []
-            progress("embed", done, len(run.todo))
+    with closing(reading_ahead) as readings:
+        for done, reading in enumerate(readings, 1):
+            batch.append(reading)
+            decoded = sum(one.pixels is not None for one in batch)
+            if decoded == size or len(batch) == _FILES_A_COMMIT or done == len(run.todo):
+                fresh = run.fresh(batch)
+                rows = resources.encode([one.pixels for one in fresh if one.pixels is not None])
+                run.keep(batch, fresh, rows)
+                batch = []
+                progress("embed", done, len(run.todo))
 
 
 def _read(resources: Resources, found: Found) -> Reading:
@@ -160,19 +162,28 @@ class Run:
         self._seen: set[str] = set()
         self._gone_copies: dict[str, list[str]] = {}
 
-    def meet(self, met: Found | Skipped) -> None:
-        """Take in one file of the walk."""
-        self._seen.add(met.path)
-        if isinstance(met, Skipped):
-            self.skipped.append(met)
-            return
-        file = self._known.get(met.path)
-        if file is None or file.missing or file.mtime_ns != met.mtime_ns or file.size != met.size:
-            self.todo.append(met)
-        elif file.reason is None:
-            self.unchanged += 1
-        else:
-            self.skipped.append(Skipped(met.path, file.reason))
+    def meet(self, walk: Iterable[Found | Skipped], progress: Progress) -> None:
+        """Take in the files of the walk."""
+        known = self._known
+        for at, met in enumerate(walk):
+            if at % _FILES_A_REPORT == 0:
+                progress("scan", at, 0)
+            self._seen.add(met.path)
+            if isinstance(met, Skipped):
+                self.skipped.append(met)
+                continue
+            file = known.get(met.path)
+            if (
+                file is None
+                or file.missing
+                or file.mtime_ns != met.mtime_ns
+                or file.size != met.size
+            ):
+                self.todo.append(met)
+            elif file.reason is None:
+                self.unchanged += 1
+            else:
+                self.skipped.append(Skipped(met.path, file.reason))
 
     def walked(self) -> set[str]:
         """End the walk; the paths that are known and not there any more."""
@@ -208,6 +219,7 @@ class Run:
         """
         new = {id(item) for item in fresh}
         moved_from: list[str] = []
+        outdated: list[str] = []  # whatever was known of them, it is not what lies there now
         counts = {"added": 0, "reused": 0, "moved": 0}
         skipped = []
         files = []
@@ -217,6 +229,8 @@ class Run:
                 skipped.append(Skipped(item.found.path, reason))
                 if item.lasting:
                     files.append(_file(item.found, reason=reason))
+                else:
+                    outdated.append(item.found.path)
                 continue
             files.append(_file(item.found, picture_id=item.id))
             if id(item) in new:
@@ -228,8 +242,8 @@ class Run:
                 counts["reused"] += 1
         pictures = [item.picture for item in fresh if item.picture is not None]
         self._store.add(pictures, rows, files)
-        if moved_from:
-            self._store.forget(moved_from)
+        if moved_from or outdated:
+            self._store.forget(moved_from + outdated)
             self.gone.difference_update(moved_from)
         self.skipped += skipped
         self.added += counts["added"]

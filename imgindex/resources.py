@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import pixels, scan
 from .config import Settings
-from .errors import LibraryNotFoundError, ModelFileError, ModelNotFoundError, SettingError
+from .errors import LibraryNotFoundError, ModelNotFoundError, SettingError
 from .records import ModelPin
 from .store import check_pin, open_store
 
@@ -41,15 +41,16 @@ class Resources:
         if max_megapixels is not None and not max_megapixels > 0:
             raise SettingError(f"max_megapixels must be above 0, not {max_megapixels}")
         self._store: Store | None = None
+        self._given = location is not None and not isinstance(location, str | os.PathLike)
         if location is not None and not isinstance(location, str | os.PathLike):
             self._store = location
-            location = None
+            location = location.url
         self.settings = Settings.resolve(
             library=location, model=None if model is None else os.fspath(model), device=device
         )
         self._max_megapixels = max_megapixels or pixels.default_max_megapixels()
         # Uncompressed files have at most 8 bytes a pixel, and something around them.
-        self._max_bytes = int(self._max_megapixels * 8e6) + 2**26
+        self._max_bytes = int(min(self._max_megapixels * 8e6, 2.0**62)) + 2**26
         self._embedder: Embedder | None = None
         self._opening = threading.Lock()
         self._loading = threading.Lock()
@@ -146,11 +147,12 @@ class Resources:
         return pixels.thumbnail(self.load(path)[1], side, max_megapixels=self._max_megapixels)
 
     def close(self) -> None:
-        """Let go of the store; it is opened again when it is needed."""
+        """Let go of the store; it is opened again when it is needed, unless it came open."""
         with self._opening:
             if self._store is not None:
                 self._store.close()
-                self._store = None
+                if not self._given:
+                    self._store = None
 
     def _model(self, pinned: ModelPin | None) -> tuple[Path, ModelCard]:
         """The file of the model asked for, else of the library's own, else of the default one."""
@@ -168,10 +170,7 @@ class Resources:
             path = found or models.resolve(models.UNTRAINED, folder)
         else:
             path = models.resolve(name, folder)
-        card = models.read_card(path)
-        if card is None:
-            raise ModelFileError(f"{path} has no card; bring it in with: imgindex model import")
-        return path, card
+        return path, models.read_card(path)
 
 
 def _pin(card: ModelCard) -> ModelPin:

@@ -129,8 +129,7 @@ def _walk(
             except OSError as error:
                 yield Skipped(entry.path, _reason(error))
                 continue
-            dot = name.rfind(".")
-            if dot > 0 and name[dot:].lower() in suffixes and entry.path not in named:
+            if name[name.rfind(".") :].lower() in suffixes and entry.path not in named:
                 yield _look(entry)
         stack.extend(reversed(inner))
 

@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import scan
@@ -119,10 +118,10 @@ def _answer(
 def _ask(resources: Resources, query: Query) -> _Asked:
     """Find out what a query is; called in threads."""
     text = os.fspath(query)
-    path = Path(text).expanduser()
+    path = _absolute(query)
     try:
-        if path.is_file():
-            return _from_file(resources, os.path.abspath(path))
+        if os.path.isfile(path):  # noqa: PTH113 - Path's raises for names that are too long
+            return _from_file(resources, path)
         return _from_id(resources.store(), text)
     except PictureError as error:
         return _Asked(error=f"cannot read {text}: {error}")
@@ -139,7 +138,7 @@ def _from_file(resources: Resources, path: str) -> _Asked:
 
 
 def _from_id(store: Store, text: str) -> _Asked:
-    if Path(text).expanduser().is_dir():
+    if os.path.isdir(_absolute(text)):  # noqa: PTH112 - as in _ask
         raise QueryError(f"{text} is a folder; give one picture")
     if not _ID.fullmatch(text):
         raise QueryError(f"there is no file {text}; give a picture, or the id of an indexed one")
@@ -153,7 +152,7 @@ def _from_id(store: Store, text: str) -> _Asked:
 
 def _matches(store: Store, query: str, hits: Sequence[Hit]) -> list[Match]:
     """Name the files of hits: the query's own path where it is one, else the first still there."""
-    own = os.path.abspath(Path(query).expanduser())
+    own = _absolute(query)
     paths = store.paths([hit.id for hit in hits])
     matches: list[Match] = []
     for hit in hits:
@@ -162,3 +161,7 @@ def _matches(store: Store, query: str, hits: Sequence[Hit]) -> list[Match]:
         if path is not None:
             matches.append(Match(len(matches) + 1, path, hit.id, hit.score))
     return matches
+
+
+def _absolute(query: Query) -> str:
+    return os.path.abspath(os.path.expanduser(query))  # noqa: PTH111 - Path's raises on "~nobody"

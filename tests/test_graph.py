@@ -57,11 +57,11 @@ def descriptor(
     return run(sketch.finish(tensor, card), images)
 
 
-def unit(rows: NDArray[Any]) -> NDArray[Any]:
+def unit(rows: NDArray[Any]) -> Any:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def rmac(maps: NDArray[Any]) -> NDArray[Any]:
+def rmac(maps: NDArray[Any]) -> Any:
     """Regions of Tolias et al. on a 16 x 16 map, written out by hand: sides 16, 10 and 8."""
     total = np.zeros(maps.shape[:2])
     for side, starts in ((16, (0,)), (10, (0, 6)), (8, (0, 4, 8))):
@@ -72,7 +72,7 @@ def rmac(maps: NDArray[Any]) -> NDArray[Any]:
     return total
 
 
-REFERENCES = {
+REFERENCES: dict[str, Any] = {
     "average": lambda maps: maps.mean(axis=(2, 3)),
     "max": lambda maps: maps.max(axis=(2, 3)),
     "gem": lambda maps: (np.maximum(maps, 0) ** 3).mean(axis=(2, 3)) ** (1 / 3),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import struct
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -289,6 +290,12 @@ def test_broken_exif_does_not_lose_the_picture(notes: bytes, like_exif: bool) ->
     assert decoded.format == "JPEG"
 
 
+def test_an_orientation_in_words_counts_for_none() -> None:
+    notes = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x04abc\0\0\0\0\0"
+    decoded = decode(pictures.jpeg(exif=notes))
+    np.testing.assert_allclose(quarters(decoded.pixels), [RED, GREEN, BLUE, YELLOW], atol=4)
+
+
 # Fit
 
 
@@ -528,12 +535,15 @@ def test_importing_the_module_loads_neither_pillow_nor_numpy() -> None:
 
 def test_odd_files_make_no_noise(tmp_path: Path) -> None:
     notes = b"Exif\0\0MM\0*\0\0\0\x08\0\x02\x01\x12\0\x03\0\0\xff\0\0\0\0\0\x01\x0f\0\x02\0\xff"
+    tags = [(256, 4), (257, 4), (258, 8), (259, 1), (262, 1), (273, 8), (277, 99), (279, 16)]
+    crowded = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in tags)
     odd = [
         pictures.jpeg(exif=notes),
         pictures.encode(pictures.quadrants(), "TIFF")[:-20],
         pictures.png(pictures.quadrants().quantize(4), transparency=b"\x80"),
         pictures.bomb_png(15_000, 10_000),
         b"II*\0\x08\0\0\0\x01\0\x02\x01\x03\0\xff\0\0\0",
+        b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + crowded + bytes(4),
     ]
     for index, data in enumerate(odd):
         (tmp_path / str(index)).write_bytes(data)

@@ -5,7 +5,10 @@ import hashlib
 import os
 import socket
 import stat
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -359,6 +362,15 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     assert refused(path) == "changed while it was read"
 
 
+def test_a_file_shorter_than_it_says_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(tmp_path / "x.jpg", b"0123456789")
+    claim = SimpleNamespace(st_mode=stat.S_IFREG, st_size=11, st_mtime_ns=1)
+    monkeypatch.setattr(os, "fstat", lambda _: claim)
+    assert refused(path) == "changed while it was read"
+
+
 @pipes
 def test_a_pipe_that_takes_the_place_of_a_file_does_not_hang(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -369,7 +381,13 @@ def test_a_pipe_that_takes_the_place_of_a_file_does_not_hang(
     os.mkfifo(path)
     real = os.stat
     monkeypatch.setattr(os, "stat", lambda p, **k: status if p == str(path) else real(p, **k))
-    assert refused(path) == "is a named pipe"
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(refused, path)
+        try:
+            assert loading.result(timeout=5) == "is a named pipe"
+        finally:
+            with suppress(OSError):  # wakes whoever waits for a writer
+                os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
 
 
 # Identity

@@ -42,7 +42,7 @@ def command(
             stop("interrupted; what was done is kept", INTERRUPTED)
         except BrokenPipeError:
             # The reader has seen enough. Python would complain when it flushes at the end.
-            sys.stdout = None  # type: ignore[assignment]
+            sys.stdout = None
             raise typer.Exit(FAILED) from None
 
     return run

@@ -34,9 +34,12 @@ class Database:
         """Open the file, or make an empty one; ``migrate`` comes next."""
         self.path = path
         self._turn = threading.RLock()
-        self._connection = sqlite3.connect(
-            path, isolation_level=None, check_same_thread=False, timeout=_PATIENCE
-        )
+        try:
+            self._connection = sqlite3.connect(
+                path, isolation_level=None, check_same_thread=False, timeout=_PATIENCE
+            )
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot open {path}: {error}") from error
         try:
             with self.reading() as db:
                 db.execute("PRAGMA foreign_keys = ON")

@@ -99,12 +99,7 @@ class Graph:
         Raises:
             LibraryDamagedError: the file is not the one that was saved.
         """
-        sidecar = self._sidecar()
-        if _checksum(self._path) != sidecar.blake2b:
-            raise LibraryDamagedError(f"{self._path} is damaged; the next index run rebuilds it")
-        index = hnswlib.Index(space="ip", dim=self._dimension)
-        index.load_index(str(self._path), max_elements=max(rows, sidecar.rows))
-        self._index, self.rows = index, sidecar.rows
+        self._index, self.rows = self._read(rows)
 
     def update(self, vectors: Rows, progress: Progress) -> None:
         """Bring the saved graph up to the rows of ``vectors``; rebuild it where it cannot serve.
@@ -114,20 +109,19 @@ class Graph:
             progress: called with the stage ``index``.
         """
         rows = len(vectors)
-        if self.state(rows) == "ready" or rows == 0:
+        if rows == 0 or self.sound(rows):
             return
-        if not self._usable(rows):
-            self._index = hnswlib.Index(space="ip", dim=self._dimension)
-            self._index.init_index(max_elements=rows, M=M, ef_construction=EF_CONSTRUCTION)
-            self.rows = 0
-        assert self._index is not None  # noqa: S101 - for the type checker; callers see to it
-        self._index.resize_index(rows)
-        for start in range(self.rows, rows, _CHUNK):
+        # Always one that nobody walks yet: adding moves the memory under a search.
+        index, first = self._usable(rows) or (self._empty(rows), 0)
+        for start in range(first, rows, _CHUNK):
             stop = min(rows, start + _CHUNK)
-            self._index.add_items(vectors[start:stop], np.arange(start, stop))
+            index.add_items(vectors[start:stop], np.arange(start, stop))
             progress("index", stop, rows)
-        self.rows = rows
-        self._save()
+        try:
+            self._save(index, rows)
+        except OSError as error:
+            raise StoreError(f"cannot save the graph {self._path}: {error.strerror}") from error
+        self._index, self.rows = index, rows
 
     def search(self, queries: Rows, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
         """Nearest rows and their cosines, [q, k] each, or None where the graph finds fewer than k.
@@ -136,27 +130,47 @@ class Graph:
             queries: float32 [q, d].
             k: at most the rows in the graph.
         """
-        assert self._index is not None  # noqa: S101 - for the type checker; callers see to it
-        self._index.set_ef(max(EF_SEARCH, 2 * k))
+        index = self._index
+        assert index is not None  # noqa: S101 - for the type checker; callers see to it
+        index.set_ef(max(EF_SEARCH, 2 * k))
         try:
-            labels, distances = self._index.knn_query(queries, k=k)
+            labels, distances = index.knn_query(queries, k=k)
         except RuntimeError:
             return None
         return labels.astype(np.int64), np.clip(1 - distances, -1, 1)
 
     def verify(self, rows: int) -> list[str]:
         """Contradictions between the graph, its sidecar and the vector file's row count."""
-        state = self.state(rows)
-        if state in {"none", "stale"}:
-            return []  # both are lawful: the next index run mends them
-        if state == "damaged" or _checksum(self._path) != self._sidecar().blake2b:
-            return [f"{self._path} does not fit its sidecar; the next index run rebuilds it"]
-        return []
+        # No graph and a stale one are lawful: the next index run mends them.
+        if self.state(rows) in {"none", "stale"} or self.sound(rows):
+            return []
+        return [f"{self._path} does not fit its sidecar; the next index run rebuilds it"]
 
-    def _usable(self, rows: int) -> bool:
-        """Have a graph loaded that new rows can be added to, if there is one."""
-        if self._index is not None:
-            return self.rows <= rows
+    def sound(self, rows: int) -> bool:
+        """Whether the saved graph is ready and every byte of it is as it was saved."""
+        try:
+            return self.state(rows) == "ready" and _checksum(self._path) == self._sidecar().blake2b
+        except OSError:
+            return False
+
+    def _read(self, rows: int) -> tuple[hnswlib.Index, int]:
+        """Load the saved graph with room for ``rows`` rows; it and how many it holds."""
+        sidecar = self._sidecar()
+        index = hnswlib.Index(space="ip", dim=self._dimension)
+        fits = _checksum(self._path) == sidecar.blake2b
+        if fits:
+            index.load_index(str(self._path), max_elements=max(rows, sidecar.rows))
+        if not fits or index.get_current_count() != sidecar.rows:
+            raise LibraryDamagedError(f"{self._path} is damaged; the next index run rebuilds it")
+        return index, sidecar.rows
+
+    def _empty(self, rows: int) -> hnswlib.Index:
+        index = hnswlib.Index(space="ip", dim=self._dimension)
+        index.init_index(max_elements=rows, M=M, ef_construction=EF_CONSTRUCTION)
+        return index
+
+    def _usable(self, rows: int) -> tuple[hnswlib.Index, int] | None:
+        """The saved graph, if new rows can be added to it."""
         try:
             sidecar = self._sidecar()
             if (
@@ -165,20 +179,18 @@ class Graph:
                 or (sidecar.m, sidecar.ef_construction) != (M, EF_CONSTRUCTION)
                 or sidecar.rows > rows
             ):
-                return False
-            self.load(rows)
+                return None
+            return self._read(rows)
         except (OSError, ValueError, TypeError, LibraryDamagedError):
-            return False
-        return True
+            return None
 
     def _sidecar(self) -> Sidecar:
         return Sidecar(**json.loads(self._side.read_bytes()))
 
-    def _save(self) -> None:
-        assert self._index is not None  # noqa: S101 - for the type checker; callers see to it
+    def _save(self, index: hnswlib.Index, rows: int) -> None:
         temporary = self._path.with_suffix(".part")
-        self._index.save_index(str(temporary))
-        expected = self._index.index_file_size()
+        index.save_index(str(temporary))
+        expected = index.index_file_size()
         size = temporary.stat().st_size if temporary.exists() else 0
         if size != expected:
             temporary.unlink(missing_ok=True)
@@ -186,7 +198,7 @@ class Graph:
                 f"the graph was saved with {size} of {expected} bytes; is the disk full?"
             )
         sidecar = Sidecar(
-            rows=self.rows,
+            rows=rows,
             dimension=self._dimension,
             generation=self._generation,
             m=M,

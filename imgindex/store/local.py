@@ -12,6 +12,7 @@ leaves at most a tail of rows that nothing names; the next writer cuts it off.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 _SCANS_WORTH_A_LOAD = 10
 _VERIFY_BLOCK = 65_536
 _OVERFETCH = 4
+_LATEST = 2**63 - 1  # nanoseconds; a file may claim to be from after the year 2262
 
 _PRESENT = "EXISTS (SELECT 1 FROM file WHERE picture = picture.row AND NOT missing)"
 
@@ -174,20 +176,22 @@ class LocalStore:
         found = []
         with self._db.reading() as db:
             if roots is None:
-                found = db.execute(select).fetchall()
+                found = db.execute(select + " ORDER BY path").fetchall()
             else:
                 for root in roots:
                     # Everything below a folder lies between "folder/" and "folder0".
                     low = os.fsencode(root.rstrip(os.sep) + os.sep)
                     high = low[:-1] + bytes([low[-1] + 1])
                     found += db.execute(
-                        f"{select} WHERE path = ? OR (path >= ? AND path < ?)",
+                        f"{select} WHERE path = ? OR (path >= ? AND path < ?) ORDER BY path",
                         (os.fsencode(root), low, high),
                     )
-        found.sort()
+                if len(roots) > 1:
+                    found = sorted(set(found))
+        coding, errors = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
         return [
-            IndexedFile(os.fsdecode(path), size, mtime_ns, picture_id, reason, bool(missing))
-            for path, size, mtime_ns, picture_id, reason, missing in dict.fromkeys(found)
+            IndexedFile(path.decode(coding, errors), size, mtime_ns, name, reason, bool(missing))
+            for path, size, mtime_ns, name, reason, missing in found
         ]
 
     def has(self, ids: Collection[str]) -> set[str]:
@@ -212,9 +216,10 @@ class LocalStore:
                 raise StoreError("pin a model before adding pictures")
             rows = checked(rows, len(pictures), vectors.dimension)
             known = self.has([picture.id for picture in pictures])
-            fresh = {
-                picture.id: at for at, picture in enumerate(pictures) if picture.id not in known
-            }
+            fresh: dict[str, int] = {}
+            for place, picture in enumerate(pictures):
+                if picture.id not in known:
+                    fresh.setdefault(picture.id, place)
             at = list(fresh.values())
             first = self._count()
             if at:
@@ -240,7 +245,14 @@ class LocalStore:
             row = found[0]
         db.execute(
             "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?)",
-            (os.fsencode(file.path), file.size, file.mtime_ns, row, file.reason, file.missing),
+            (
+                os.fsencode(file.path),
+                file.size,
+                min(file.mtime_ns, _LATEST),
+                row,
+                file.reason,
+                file.missing,
+            ),
         )
 
     def mark_missing(self, paths: Collection[str]) -> None:
@@ -291,7 +303,7 @@ class LocalStore:
         """See ``Store.paths``."""
         present: dict[str, list[str]] = {}
         with self._db.reading() as db:
-            for marks, some in portions(ids):
+            for marks, some in portions(dict.fromkeys(ids)):
                 for picture_id, path in db.execute(
                     "SELECT picture.id, path FROM picture JOIN file ON picture = row "
                     f"WHERE picture.id IN ({marks}) AND NOT missing ORDER BY path",
@@ -361,7 +373,7 @@ class LocalStore:
                 return None
             try:
                 graph.load(count)
-            except LibraryDamagedError:
+            except (LibraryDamagedError, OSError):
                 return None
         return graph
 
@@ -388,7 +400,7 @@ class LocalStore:
     def refresh(self, progress: Progress) -> None:
         """See ``Store.refresh``."""
         graph = self._derived()
-        if graph is not None and graph.state(self._count()) != "ready":
+        if graph is not None and not graph.sound(self._count()):
             with self.writing():
                 graph.update(self._mapped(), progress)
 
@@ -422,14 +434,15 @@ class LocalStore:
             unreadable=unreadable,
             vectors=rows,
             index=graph.state(rows) if graph else "none",
-            bytes=sum(entry.stat().st_size for entry in os.scandir(self._folder)),
+            bytes=sum(map(_size, self._folder.iterdir())),
         )
 
     def verify(self, progress: Progress) -> list[str]:
         """See ``Store.verify``."""
         with self._db.reading() as db:
-            rows = self._count()
+            # In this order, since another process may add rows in between.
             named = dict(db.execute("SELECT row, id FROM picture"))
+            rows = self._count()
         wrong = self._db.problems()
         wrong += [
             f"picture {picture_id} claims row {row}, but there are {rows}"
@@ -448,3 +461,10 @@ class LocalStore:
             progress("verify", min(rows, start + _VERIFY_BLOCK), rows)
         graph = self._derived()
         return wrong + (graph.verify(rows) if graph else [])
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # a temporary file of the writer
+        return 0

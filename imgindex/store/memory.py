@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,7 +85,7 @@ class MemoryStore:
         with self._lock:
             for path in paths:
                 if path in self._files:
-                    self._files[path] = replace(self._files[path], missing=True)
+                    self._files[path] = self._files[path]._replace(missing=True)
 
     def forget(self, paths: Collection[str]) -> None:
         """See ``Store.forget``."""

@@ -46,7 +46,8 @@ def nearest(rows: Rows, queries: Rows, k: int) -> tuple[NDArray[np.int64], NDArr
         k: how many, 1 .. n.
 
     Returns:
-        Row numbers int64 [q, k] and cosines float32 [q, k], falling; equal ones by row number.
+        Row numbers int64 [q, k] and cosines float32 [q, k], falling; equal ones by row
+        number, where of those equal to the last any may be left out.
     """
     best = np.empty((len(queries), 0), np.float32)
     where = np.empty((len(queries), 0), np.int64)

@@ -62,12 +62,14 @@ class VectorFile:
         """
         if count == 0:
             return np.empty((0, self.dimension), np.float32)
-        if self._map is None or len(self._map) != count:
+        mapped = self._map  # another thread may map more of the file meanwhile
+        if mapped is None or len(mapped) != count:
             held = self.path.stat().st_size if self.path.exists() else 0
             if held < count * self.dimension * _BYTES:
                 raise LibraryDamagedError(self._short(held, count * self.dimension * _BYTES))
-            self._map = np.memmap(self.path, "<f4", mode="r", shape=(count, self.dimension))
-        return self._map
+            mapped = np.memmap(self.path, "<f4", mode="r", shape=(count, self.dimension))
+            self._map = mapped
+        return mapped
 
     def _short(self, held: int, named: int) -> str:
         return (

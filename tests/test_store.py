@@ -1,0 +1,799 @@
+"""One contract for every store: whatever ``open_store`` gives has to pass all of this."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from imgindex.errors import LibraryBusyError, ModelMismatchError, SettingError, StoreError
+from imgindex.records import (
+    Group,
+    Grouping,
+    GroupingSettings,
+    IndexedFile,
+    ModelPin,
+    Picture,
+    StoreStats,
+    no_progress,
+)
+from imgindex.store import open_store, rows as rows_module
+from imgindex.store.base import within
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from imgindex.records import Hit, Rows
+    from imgindex.store import Store
+
+DIMENSION = 8
+PIN = ModelPin("tiny", "f" * 64, DIMENSION, 1)
+
+
+@contextmanager
+def _memory() -> Iterator[Store]:
+    store = open_store("memory:", create=True)
+    yield store
+    store.close()
+
+
+@contextmanager
+def _local() -> Iterator[Store]:
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(os.path.join(folder, "library"), create=True)  # noqa: PTH118 - a str URL
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+STORES = {"memory": _memory, "local": _local}
+every_store = pytest.mark.parametrize("kind", STORES)
+
+
+@contextmanager
+def fresh(kind: str, pin: ModelPin = PIN) -> Iterator[Store]:
+    """An empty store with a model."""
+    with STORES[kind]() as store:
+        store.pin(pin)
+        yield store
+
+
+@pytest.fixture(params=STORES)
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    with fresh(request.param) as opened:
+        yield opened
+
+
+def an_id(number: int) -> str:
+    return hashlib.blake2b(str(number).encode(), digest_size=16).hexdigest()
+
+
+def picture(number: int) -> Picture:
+    taken = f"2024-01-{number % 28 + 1:02}T10:00:00" if number % 2 else None
+    return Picture(an_id(number), 10 + number, 20 + number, "JPEG", taken)
+
+
+def file(path: str, number: int | None = None, **more: Any) -> IndexedFile:
+    if number is None:
+        return IndexedFile(path, 5, 7, reason="truncated", **more)
+    return IndexedFile(path, 100 + number, 1_700_000_000_000_000_000 + number, an_id(number))
+
+
+def unit(count: int, dimension: int = DIMENSION, seed: int = 0) -> Rows:
+    drawn = np.random.default_rng(seed).normal(size=(count, dimension))
+    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+
+
+def fill(store: Store, count: int, seed: int = 0) -> tuple[list[str], Rows]:
+    """Pictures 0..count-1, one file each; ids and rows in that order."""
+    rows = unit(count, store_dimension(store), seed)
+    pictures = [picture(number) for number in range(count)]
+    store.add(pictures, rows, [file(f"/p/{number}.jpg", number) for number in range(count)])
+    return [one.id for one in pictures], rows
+
+
+def store_dimension(store: Store) -> int:
+    pin = store.pinned()
+    assert pin is not None
+    return pin.dimension
+
+
+def grouping_of(labels: Sequence[int], ids: Sequence[str]) -> Grouping:
+    """A grouping of ids, which come ascending; each group's first member is all that it shows."""
+    array = np.array(labels, np.int32)
+    generator = np.random.default_rng(len(labels))
+    exemplars = np.zeros(len(labels), np.bool_)
+    groups = []
+    for group in range(int(array.max(initial=-1)) + 1):
+        first = int(np.flatnonzero(array == group)[0])
+        exemplars[first] = True
+        groups.append(Group(group, int((array == group).sum()), ids[first], (ids[first],)))
+    return Grouping(
+        ids=tuple(ids),
+        labels=array,
+        strengths=np.where(array < 0, 0, generator.random(len(labels))).astype(np.float32),
+        outliers=generator.random(len(labels)).astype(np.float32),
+        exemplars=exemplars,
+        groups=tuple(groups),
+        settings=GroupingSettings(5, 3, "descriptor", "tiny"),
+        created="2024-05-06T07:08:09+00:00",
+    )
+
+
+def assert_same_grouping(got: Grouping | None, expected: Grouping) -> None:
+    assert got is not None
+    for name in ("ids", "groups", "settings", "created"):
+        assert getattr(got, name) == getattr(expected, name)
+    for name in ("labels", "strengths", "outliers", "exemplars"):
+        mine, theirs = getattr(got, name), getattr(expected, name)
+        assert mine.dtype == theirs.dtype
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def assert_untouched(store: Store, before: tuple[Any, ...]) -> None:
+    assert seen(store) == before
+
+
+def seen(store: Store) -> tuple[Any, ...]:
+    """Everything a store shows, comparable."""
+    ids, rows = store.vectors()
+    stats = store.stats()
+    return (
+        store.pinned(),
+        store.files(),
+        ids,
+        rows.tobytes(),
+        store.paths(ids),
+        (stats.pictures, stats.files, stats.missing, stats.unreadable),
+    )
+
+
+# Opening
+
+
+def test_an_unknown_scheme_is_refused_by_name() -> None:
+    with pytest.raises(SettingError, match="'redis'"):
+        open_store("redis://somewhere")
+
+
+@every_store
+def test_an_empty_store_shows_nothing_and_takes_nothing_without_a_model(kind: str) -> None:
+    with STORES[kind]() as store:
+        assert store.pinned() is None
+        assert store.files() == []
+        assert store.vectors()[0] == ()
+        assert store.search(unit(2), 3) == ("exact", [[], []])
+        assert store.grouping() is None
+        assert store.verify(no_progress) == []
+        store.refresh(no_progress)
+        stats = store.stats()
+        assert (stats.pictures, stats.files, stats.vectors, stats.index) == (0, 0, 0, "none")
+        with pytest.raises(StoreError, match="pin a model"):
+            store.add([picture(1)], unit(1))
+
+
+def test_closing_twice_is_harmless(store: Store) -> None:
+    store.close()
+    store.close()
+
+
+# The model
+
+
+def test_the_model_is_kept_and_may_be_pinned_again(store: Store) -> None:
+    store.pin(PIN)
+    store.pin(replace(PIN, name="the same file under another name"))
+    assert store.pinned() == PIN
+
+
+@pytest.mark.parametrize(
+    "change", [{"fingerprint": "e" * 64}, {"dimension": 9}, {"preprocessing": 2}]
+)
+def test_another_model_is_refused_with_both_in_the_message(
+    store: Store, change: dict[str, Any]
+) -> None:
+    other = replace(PIN, name="intruder", **change)
+    with pytest.raises(ModelMismatchError) as caught:
+        store.pin(other)
+    message = str(caught.value)
+    assert "tiny" in message
+    assert "intruder" in message
+    for pin in (PIN, other):
+        assert pin.fingerprint[:12] in message
+        assert f"{pin.dimension} numbers" in message
+        assert f"preprocessing {pin.preprocessing}" in message
+    assert store.pinned() == PIN
+
+
+# Adding
+
+
+names = st.text(st.sampled_from([*"abc0%_. é'", "\udcff", "\n"]), min_size=1, max_size=3).filter(
+    lambda name: name not in {".", ".."}
+)
+paths = st.lists(names, min_size=1, max_size=3).map(lambda parts: "/" + "/".join(parts))
+
+
+@every_store
+@settings(max_examples=30)
+@given(data=st.data())
+def test_what_goes_in_comes_out(kind: str, data: st.DataObject) -> None:
+    numbers = data.draw(st.lists(st.integers(0, 99), max_size=6, unique=True))
+    rows = unit(len(numbers), seed=data.draw(st.integers(0, 5)))
+    where = data.draw(st.lists(paths, max_size=6, unique=True))
+    choices = st.none() | st.sampled_from(numbers) if numbers else st.none()
+    files = [file(path, data.draw(choices)) for path in where]
+    with fresh(kind) as store:
+        store.add([picture(number) for number in numbers], rows, files)
+
+        ids = [an_id(number) for number in numbers]
+        assert store.has([*ids, an_id(100), ""]) == set(ids)
+        assert store.files() == sorted(files, key=lambda one: os.fsencode(one.path))
+        for number, row in zip(numbers, rows, strict=True):
+            kept = store.vector(an_id(number))
+            assert kept is not None
+            assert kept.dtype == np.float32
+            np.testing.assert_array_equal(kept, row)
+            assert store.picture(an_id(number)) == picture(number)
+
+        copies = {one.id: [] for one in files if one.id is not None}
+        for one in sorted(files, key=lambda one: os.fsencode(one.path)):
+            if one.id is not None:
+                copies[one.id].append(one.path)
+        assert store.paths(ids) == copies
+        present, matrix = store.vectors()
+        assert present == tuple(sorted(copies))
+        assert matrix.shape == (len(copies), DIMENSION)
+        assert matrix.dtype == np.float32
+        for one, row in zip(present, matrix, strict=True):
+            np.testing.assert_array_equal(row, rows[ids.index(one)])
+        assert store.verify(no_progress) == []
+
+
+@every_store
+@settings(max_examples=60)
+@given(where=st.lists(paths, max_size=8, unique=True), roots=st.lists(paths, max_size=3))
+def test_files_below_a_root_are_those_and_no_others(
+    kind: str, where: list[str], roots: list[str]
+) -> None:
+    with fresh(kind) as store:
+        store.add([], unit(0), [file(path) for path in where])
+
+        def below(path: str, root: str) -> bool:
+            mine, its = path.split("/"), root.split("/")
+            return mine[: len(its)] == its
+
+        expected = {path for path in where if any(below(path, root) for root in roots)}
+        assert [one.path for one in store.files(roots)] == sorted(expected, key=os.fsencode)
+
+
+@pytest.mark.parametrize(
+    ("root", "expected"),
+    [
+        ("/a/b", ["/a/b", "/a/b/c", "/a/b/d/e"]),
+        ("/a/b/", ["/a/b/c", "/a/b/d/e"]),
+        ("/a/b%", ["/a/b%/x"]),
+        ("/a/b_", ["/a/b_/x"]),
+        ("/a/\udcff", ["/a/\udcff/\udcfe.jpg"]),
+        ("/a/c", []),
+        ("/a/*", []),
+    ],
+)
+def test_a_root_is_no_prefix_and_no_pattern(store: Store, root: str, expected: list[str]) -> None:
+    where = ["/a/b", "/a/b/c", "/a/b/d/e", "/a/bc", "/a/b0", "/a/b.jpg", "/a/b%/x", "/a/b_/x"]
+    where += ["/a/bX/x", "/a/\udcff/\udcfe.jpg", "/a/\udcffz", "/A/b/c"]
+    store.add([], unit(0), [file(path) for path in where])
+    assert [one.path for one in store.files([root])] == expected
+    assert [one.path for one in store.files([root, root, "/nothing"])] == expected
+    assert len(store.files(["/"])) == len(where)
+    assert store.files([]) == []
+    assert [path for path in where if within(path, [root])] == expected
+
+
+def test_a_picture_that_is_here_keeps_its_row_and_takes_more_files(store: Store) -> None:
+    ids, rows = fill(store, 3)
+    store.add([picture(1), picture(3)], unit(2, seed=9), [file("/q/1.jpg", 1), file("/q/3.jpg", 3)])
+    kept, new = store.vector(ids[1]), store.vector(an_id(3))
+    assert kept is not None
+    assert new is not None
+    np.testing.assert_array_equal(kept, rows[1])
+    np.testing.assert_array_equal(new, unit(2, seed=9)[1])
+    assert store.paths([ids[1]]) == {ids[1]: ["/p/1.jpg", "/q/1.jpg"]}
+    assert store.stats().vectors == 4
+    assert store.verify(no_progress) == []
+
+
+def test_a_picture_twice_in_one_call_is_one_picture_with_the_first_row(store: Store) -> None:
+    rows = unit(3)
+    store.add([picture(1), picture(2), picture(1)], rows, [file("/a", 1), file("/b", 2)])
+    assert store.stats().vectors == 2
+    kept = store.vector(an_id(1))
+    assert kept is not None
+    np.testing.assert_array_equal(kept, rows[0])
+
+
+def test_a_path_that_is_here_is_replaced(store: Store) -> None:
+    fill(store, 2)
+    store.add([], unit(0), [file("/p/0.jpg", 1), file("/p/1.jpg")])
+    assert store.files() == [file("/p/0.jpg", 1), file("/p/1.jpg")]
+    assert store.paths([an_id(0), an_id(1)]) == {an_id(1): ["/p/0.jpg"]}
+
+
+def test_paths_of_an_id_asked_for_twice_come_once(store: Store) -> None:
+    ids, _ = fill(store, 1)
+    many = [ids[0], *(an_id(number) for number in range(1, 1200)), ids[0]]
+    assert store.paths(many) == {ids[0]: ["/p/0.jpg"]}
+
+
+def test_many_ids_are_asked_about_at_once(store: Store) -> None:
+    ids, _ = fill(store, 1201)
+    assert store.has([*ids, "nobody"]) == set(ids)
+    assert store.paths(ids) == {an_id(n): [f"/p/{n}.jpg"] for n in range(1201)}
+
+
+def test_double_precision_rows_are_taken_and_kept_in_single(store: Store) -> None:
+    rows = unit(2)
+    store.add([picture(1), picture(2)], rows.astype(np.float64))  # type: ignore[arg-type]  # on purpose
+    kept = store.vector(an_id(2))
+    assert kept is not None
+    assert kept.dtype == np.float32
+    np.testing.assert_array_equal(kept, rows[1])
+
+
+def _with(value: float) -> Rows:
+    rows = unit(3)
+    rows[1, 2] = value
+    return rows
+
+
+BAD_ROWS: dict[str, Rows] = {
+    "NaN": _with(np.nan),
+    "infinite": _with(np.inf),
+    "too long": unit(3) * np.float32(1.01),
+    "too short": unit(3) * np.float32(0.99),
+    "zero": unit(3) * np.array([[1], [0], [1]], np.float32),
+    "of another dimension": unit(3, DIMENSION + 1),
+    "too few": unit(2),
+    "too many": unit(4),
+    "flat": unit(3)[0],
+}
+
+
+@pytest.mark.parametrize("what", BAD_ROWS)
+def test_rows_that_are_no_embeddings_are_refused_and_nothing_is_written(
+    store: Store, what: str
+) -> None:
+    fill(store, 2)
+    before = seen(store)
+    with pytest.raises(StoreError, match=r"row"):
+        store.add(
+            [picture(number) for number in (5, 6, 7)], BAD_ROWS[what], [file("/new", 5), file("/x")]
+        )
+    assert_untouched(store, before)
+    assert store.has([an_id(5)]) == set()
+    assert store.verify(no_progress) == []
+
+
+def test_a_file_of_an_unknown_picture_is_refused_and_nothing_is_written(store: Store) -> None:
+    fill(store, 2)
+    before = seen(store)
+    with pytest.raises(StoreError, match=an_id(99)):
+        store.add([picture(5)], unit(1), [file("/new", 5), file("/p/0.jpg", 1), file("/x", 99)])
+    assert_untouched(store, before)
+    assert store.has([an_id(5)]) == set()
+    rows = unit(1, seed=3)
+    store.add([picture(6)], rows, [file("/six", 6)])  # nothing of the failure is in the way
+    kept = store.vector(an_id(6))
+    assert kept is not None
+    np.testing.assert_array_equal(kept, rows[0])
+    assert store.verify(no_progress) == []
+
+
+# Vanishing
+
+
+def test_a_missing_file_drops_out_of_everything_at_once(store: Store) -> None:
+    ids, rows = fill(store, 4)
+    store.add([], unit(0), [file("/copy", 2)])
+    store.mark_missing(["/p/1.jpg", "/p/2.jpg", "/never/heard/of"])
+    left = sorted([ids[0], ids[2], ids[3]])
+    assert store.vectors()[0] == tuple(left)
+    assert store.paths(ids) == {ids[0]: ["/p/0.jpg"], ids[2]: ["/copy"], ids[3]: ["/p/3.jpg"]}
+    _, (hits,) = store.search(rows[1:2], 4)
+    assert {hit.id for hit in hits} == set(left)
+    assert store.resolve(ids[1]) == []
+    assert store.has(ids) == set(ids)
+    stats = store.stats()
+    assert (stats.pictures, stats.files, stats.missing) == (3, 3, 2)
+    missing = {one.path for one in store.files() if one.missing}
+    assert missing == {"/p/1.jpg", "/p/2.jpg"}
+
+    store.add([], unit(0), [file("/p/1.jpg", 1)])
+    assert ids[1] in store.vectors()[0]
+    assert store.stats().missing == 1
+
+
+def test_forgetting_drops_the_path_and_keeps_the_vector(store: Store) -> None:
+    ids, rows = fill(store, 2)
+    store.forget(["/p/0.jpg", "/never/heard/of"])
+    assert [one.path for one in store.files()] == ["/p/1.jpg"]
+    kept = store.vector(ids[0])
+    assert kept is not None
+    np.testing.assert_array_equal(kept, rows[0])
+    assert store.vectors()[0] == (ids[1],)
+
+
+def test_pruning_drops_missing_files_then_pictures_without_files(store: Store) -> None:
+    ids, rows = fill(store, 5)
+    store.add([], unit(0), [file("/copy", 1), file("/bad")])
+    store.mark_missing(["/p/0.jpg", "/p/1.jpg", "/bad"])
+    store.forget(["/p/2.jpg"])
+    assert store.prune() == (3, 2)
+    assert store.has(ids) == {ids[1], ids[3], ids[4]}
+    assert store.vector(ids[0]) is None
+    assert store.picture(ids[0]) is None
+    assert {one.path for one in store.files()} == {"/copy", "/p/3.jpg", "/p/4.jpg"}
+    assert store.prune() == (0, 0)
+    assert store.verify(no_progress) == []
+
+    again = unit(1, seed=8)
+    store.add([picture(0)], again, [file("/p/0.jpg", 0)])
+    kept = store.vector(ids[0])
+    assert kept is not None
+    np.testing.assert_array_equal(kept, again[0])
+    for number in (1, 3, 4):
+        _, (hits,) = store.search(rows[number : number + 1], 1)
+        assert hits[0].id == ids[number]
+
+
+# Asking by id
+
+
+def test_an_id_is_found_by_its_beginning(store: Store) -> None:
+    known = ["aaaa0000" + "0" * 24, "aaaa1111" + "0" * 24, "aaab" + "0" * 28, "bbbb" + "0" * 28]
+    pictures = [Picture(one, 1, 1, "PNG") for one in known]
+    files = [IndexedFile(f"/{at}", 1, 1, one) for at, one in enumerate(known)]
+    store.add(pictures[::-1], unit(4), files)
+    assert store.resolve("aaaa0") == [known[0]]
+    assert store.resolve("aaaa") == known[:2]
+    assert store.resolve("aaa") == known[:2]
+    assert store.resolve("aaa", limit=9) == known[:3]
+    assert store.resolve(known[3]) == [known[3]]
+    assert store.resolve("b", limit=1) == [known[3]]
+    assert store.resolve("c") == []
+    assert store.resolve("aa%") == []
+    store.mark_missing(["/0"])
+    assert store.resolve("aaaa") == [known[1]]
+    assert store.picture("aaaa") is None
+    assert store.vector("aaaa") is None
+
+
+# Searching
+
+
+def by_hand(rows: Rows, query: Rows) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return rows.astype(np.float64) @ query.astype(np.float64)
+
+
+def assert_lawful(hits: Sequence[Hit]) -> None:
+    scores = [hit.score for hit in hits]
+    assert scores == sorted(scores, reverse=True)
+    assert all(-1 <= score <= 1 for score in scores)
+    assert len({hit.id for hit in hits}) == len(hits)
+
+
+@every_store
+@settings(max_examples=25)
+@given(
+    count=st.integers(1, 40),
+    k=st.integers(1, 60),
+    gone=st.sets(st.integers(0, 39), max_size=39),
+    seed=st.integers(0, 99),
+)
+def test_the_exact_search_is_brute_force(
+    kind: str, count: int, k: int, gone: set[int], seed: int
+) -> None:
+    with fresh(kind) as store:
+        ids, rows = fill(store, count, seed)
+        store.mark_missing([f"/p/{number}.jpg" for number in gone])
+        here = [number for number in range(count) if number not in gone]
+        queries = unit(3, seed=seed + 1000)
+        way, answers = store.search(queries, k, way="exact")
+        assert way == "exact"
+        for query, hits in zip(queries, answers, strict=True):
+            assert_lawful(hits)
+            scores = by_hand(rows[here], query)
+            best = np.sort(scores)[::-1][:k]
+            assert len(hits) == len(best)
+            np.testing.assert_allclose([hit.score for hit in hits], best, atol=1e-6)
+            for hit in hits:
+                assert abs(hit.score - by_hand(rows, query)[ids.index(hit.id)]) < 1e-6
+        _, answers = store.search(rows[here], 1) if here else ("", [])
+        for number, hits in zip(here, answers, strict=True):
+            assert hits[0].id == ids[number]
+            assert hits[0].score >= 0.9999
+
+
+@pytest.mark.parametrize("way", [None, "exact", "hnsw"])
+def test_k_pictures_come_although_most_of_the_nearest_have_vanished(store: Store, way: Any) -> None:
+    ids, rows = fill(store, 200)
+    store.refresh(no_progress)
+    query = rows[:1]
+    order = np.argsort(-by_hand(rows, query[0]))
+    store.mark_missing([f"/p/{number}.jpg" for number in order[:150]])
+    _, (hits,) = store.search(query, 20, way=way)
+    assert [hit.id for hit in hits] == [ids[number] for number in order[150:170]]
+    _, (hits,) = store.search(query, 500, way=way)
+    assert len(hits) == 50
+    assert_lawful(hits)
+
+
+def test_one_row_and_its_opposite_score_one_and_minus_one(store: Store) -> None:
+    rows = np.concatenate([unit(1), -unit(1)])
+    store.add([picture(0), picture(1)], rows, [file("/0", 0), file("/1", 1)])
+    _, (hits,) = store.search(unit(1), 2)
+    assert [hit.id for hit in hits] == [an_id(0), an_id(1)]
+    assert hits[0].score == pytest.approx(1, abs=1e-6)
+    assert hits[1].score == pytest.approx(-1, abs=1e-6)
+
+
+def test_a_scan_in_blocks_gives_what_one_in_a_piece_gives(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, rows = fill(store, 100)
+    whole = store.search(rows[:7], 12, way="exact")
+    for block in (1, 7, 99, 100):
+        monkeypatch.setattr(rows_module, "_BLOCK", block)
+        way, answers = store.search(rows[:7], 12, way="exact")
+        assert way == "exact"
+        for mine, theirs in zip(answers, whole[1], strict=True):
+            assert [hit.id for hit in mine] == [hit.id for hit in theirs]
+            np.testing.assert_allclose(
+                [hit.score for hit in mine], [hit.score for hit in theirs], atol=1e-6
+            )
+
+
+# Groupings
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[0, 0, 1, -1, 1, 0], [-1, -1, -1, -1, -1, -1], [0, 0, 0, 0, 0, 0], []],
+    ids=["groups and noise", "noise only", "one group", "empty"],
+)
+def test_a_grouping_comes_back_as_it_was_saved(store: Store, labels: list[int]) -> None:
+    ids, _ = fill(store, 6)
+    first = grouping_of([0] * 6, sorted(ids))
+    store.save_grouping(first)
+    saved = grouping_of(labels, sorted(ids)[: len(labels)])
+    store.save_grouping(saved)
+    assert_same_grouping(store.grouping(), saved)
+
+
+def test_pictures_that_were_pruned_drop_out_of_the_grouping(store: Store) -> None:
+    ids, _ = fill(store, 7)
+    order = sorted(ids)
+    number = {one: at for at, one in enumerate(ids)}
+    saved = grouping_of([0, 0, 0, 1, 1, -1, 2], order)
+    store.save_grouping(saved)
+    lost = [order[0], order[5], order[6]]  # the cover of group 0, some noise, all of group 2
+    store.mark_missing([f"/p/{number[one]}.jpg" for one in lost])
+    assert_same_grouping(store.grouping(), saved)  # missing is not pruned: it may come back
+    store.prune()
+    kept = store.grouping()
+    assert kept is not None
+    assert kept.ids == tuple(order[1:5])
+    assert kept.labels.tolist() == [0, 0, 1, 1]
+    np.testing.assert_array_equal(kept.strengths, saved.strengths[1:5])
+    np.testing.assert_array_equal(kept.outliers, saved.outliers[1:5])
+    assert [(group.id, group.size) for group in kept.groups] == [(0, 2), (1, 2)]
+    strongest = order[1] if saved.strengths[1] >= saved.strengths[2] else order[2]
+    assert kept.groups[0].medoid == strongest
+    assert kept.groups[0].exemplars == ()
+    assert kept.groups[1] == saved.groups[1]
+
+
+# Several at once
+
+
+def test_searches_run_while_pictures_come_in(store: Store) -> None:
+    ids, rows = fill(store, 50)
+    store.refresh(no_progress)
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def guarded(work: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            try:
+                while not stop.is_set():
+                    work()
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the test shows it
+                failures.append(error)
+
+        return run
+
+    def search() -> None:
+        _, answers = store.search(rows[:8], 3, way="hnsw")
+        assert [hits[0].id for hits in answers] == ids[:8]
+
+    def look() -> None:
+        present, matrix = store.vectors()
+        assert len(present) == len(matrix) >= 50
+        assert store.stats().pictures >= 50
+        kept = store.vector(store.files()[-1].id or "")
+        assert kept is not None
+
+    threads = [threading.Thread(target=guarded(work)) for work in (search, search, look)]
+    for thread in threads:
+        thread.start()
+    for batch in range(12):
+        numbers = range(1000 + 20 * batch, 1020 + 20 * batch)
+        store.add(
+            [picture(number) for number in numbers],
+            unit(20, seed=batch + 50),
+            [file(f"/q/{number}", number) for number in numbers],
+        )
+        store.refresh(no_progress)
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+    assert failures == []
+    assert store.stats().pictures == 50 + 240
+    assert store.verify(no_progress) == []
+
+
+def test_writers_of_one_store_take_turns(store: Store) -> None:
+    failures: list[BaseException] = []
+
+    def work(first: int) -> None:
+        try:
+            for number in range(first, first + 10):
+                with store.writing():
+                    store.add([picture(number)], unit(1, seed=number), [file(f"/{number}", number)])
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the test shows it
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(100 * at,)) for at in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert failures == []
+    assert store.stats().pictures == 40
+    for number in (0, 105, 209, 300):
+        kept = store.vector(an_id(number))
+        assert kept is not None
+        np.testing.assert_array_equal(kept, unit(1, seed=number)[0])
+
+
+def test_writing_nests_and_ends_with_an_error_inside(store: Store) -> None:
+    with pytest.raises(KeyError), store.writing(), store.writing():
+        store.add([picture(1)], unit(1), [file("/1", 1)])
+        raise KeyError
+    with store.writing():
+        store.mark_missing(["/1"])
+    assert store.stats().missing == 1
+
+
+# Every store against the simplest one
+
+
+class Congruence(RuleBasedStateMachine):
+    """The same random life for the memory store and another one: they always look the same."""
+
+    kind = "local"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.contexts = [fresh("memory"), fresh(self.kind)]
+        self.stores: list[Store] = [context.__enter__() for context in self.contexts]
+        self.step = 0
+
+    def teardown(self) -> None:
+        for context in self.contexts:
+            context.__exit__(None, None, None)
+
+    @initialize(count=st.integers(0, 12))
+    def begin(self, count: int) -> None:
+        for store in self.stores:
+            fill(store, count)
+
+    @rule(numbers=st.lists(st.integers(0, 20), max_size=5), where=st.lists(paths, max_size=5))
+    def add(self, numbers: list[int], where: list[str]) -> None:
+        self.step += 1
+        files = [
+            file(path, numbers[at] if at < len(numbers) else None) for at, path in enumerate(where)
+        ]
+        for store in self.stores:
+            store.add([picture(n) for n in numbers], unit(len(numbers), seed=self.step), files)
+
+    @rule(where=st.lists(paths | st.integers(0, 12).map("/p/{}.jpg".format), max_size=4))
+    def vanish(self, where: list[str]) -> None:
+        for store in self.stores:
+            store.mark_missing(where)
+
+    @rule(where=st.lists(st.integers(0, 12).map("/p/{}.jpg".format), max_size=2))
+    def forget(self, where: list[str]) -> None:
+        for store in self.stores:
+            store.forget(where)
+
+    @rule()
+    def prune(self) -> None:
+        first, second = [store.prune() for store in self.stores]
+        assert first == second
+
+    @rule()
+    def group(self) -> None:
+        for store in self.stores:
+            ids, _ = store.vectors()
+            labels = [at % 4 - 1 if len(ids) > 3 else -1 for at in range(len(ids))]
+            store.save_grouping(grouping_of(labels, ids))
+
+    @rule()
+    def refresh(self) -> None:
+        for store in self.stores:
+            store.refresh(no_progress)
+
+    @rule(k=st.integers(1, 20), seed=st.integers(0, 9), way=st.sampled_from([None, "exact"]))
+    def search(self, k: int, seed: int, way: Any) -> None:
+        mine, theirs = [store.search(unit(2, seed=seed), k, way=way)[1] for store in self.stores]
+        for one, other in zip(mine, theirs, strict=True):
+            assert [hit.id for hit in one] == [hit.id for hit in other]
+            np.testing.assert_allclose(
+                [hit.score for hit in one], [hit.score for hit in other], atol=1e-6
+            )
+
+    @invariant()
+    def same(self) -> None:
+        first, second = self.stores
+        assert seen(first) == seen(second)
+        mine, theirs = first.grouping(), second.grouping()
+        assert (mine is None) == (theirs is None)
+        if mine is not None:
+            assert_same_grouping(theirs, mine)
+        every = [an_id(number) for number in range(21)]
+        assert first.has(every) == second.has(every)
+        for prefix in "0123456789abcdef":
+            assert first.resolve(prefix) == second.resolve(prefix)
+        for store in self.stores:
+            assert store.verify(no_progress) == []
+
+
+TestCongruence = Congruence.TestCase
+TestCongruence.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
+
+
+def test_the_figures_agree_with_what_is_there(store: Store) -> None:
+    fill(store, 3)
+    store.add([picture(9)], unit(1), [file("/bad"), file("/worse")])
+    store.mark_missing(["/worse", "/p/2.jpg"])
+    stats = store.stats()
+    assert stats == StoreStats(2, 2, 2, 1, 4, stats.index, stats.bytes)
+
+
+def test_a_second_store_object_may_not_write_meanwhile() -> None:
+    with _local() as first:
+        first.pin(PIN)
+        second = open_store(first.url)
+        try:
+            with first.writing():
+                with pytest.raises(LibraryBusyError, match="another process"), second.writing():
+                    pass
+                with pytest.raises(LibraryBusyError):
+                    second.add([picture(1)], unit(1))
+                assert second.pinned() == PIN  # reading goes on
+            second.add([picture(1)], unit(1), [file("/1", 1)])
+            assert first.has([an_id(1)]) == {an_id(1)}
+        finally:
+            second.close()
