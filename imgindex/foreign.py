@@ -281,7 +281,7 @@ def _infer(
             value.CopyFrom(helper.make_tensor_value_info(image.name, kind, fed))
     try:
         inferred = onnx.shape_inference.infer_shapes(probe, strict_mode=True, data_prop=True)
-    except (RuntimeError, ValueError, TypeError) as error:
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError) as error:
         raise ModelFileError(
             f"the network does not take {_PROBE} pictures of side {size}: {brief(error)}"
         ) from error

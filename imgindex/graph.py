@@ -361,7 +361,11 @@ def _varint(file: BinaryIO) -> int:
 
 
 def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Copy a model without its large arrays, which become inputs: all that checks need."""
+    """Copy a model without its large arrays, which become inputs: all that checks need.
+
+    Raises:
+        ModelFileError: one of the large arrays is damaged.
+    """
     copy = onnx.ModelProto(ir_version=model.ir_version)
     copy.opset_import.extend(model.opset_import)
     copy.functions.extend(model.functions)
@@ -373,7 +377,10 @@ def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.output.extend(model.graph.output)
     for tensor in model.graph.initializer:
         if np.prod(tensor.dims, dtype=float) > _SMALL:
-            onnx.checker.check_tensor(tensor)
+            try:
+                onnx.checker.check_tensor(tensor)
+            except (onnx.checker.ValidationError, RuntimeError, ValueError) as error:
+                raise ModelFileError(f"{tensor.name} is damaged: {brief(error)}") from error
             graph.input.append(
                 helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
             )

@@ -230,6 +230,17 @@ def test_old_files_list_their_weights_among_the_inputs(tmp_path: Path) -> None:
         ({}, {"pooling": "cls"}, "average or max"),
         ({}, {"fit": "stretch"}, "stretch"),
         ({"opset": 9}, {}, "opset 9"),
+        (
+            {
+                "tail": (
+                    helper.make_node("Flatten", ["map"], ["flat"]),
+                    helper.make_node("Conv", ["flat", "kernel"], ["more"]),
+                ),
+                "outputs": ("more",),
+            },
+            {},
+            "does not take 2 pictures of side 16",
+        ),
         ({"kind": TensorProto.UINT8}, {}, "must be float, not uint8"),
         ({"extra": (helper.make_tensor_value_info("text", 7, ["n", 77]),)}, {}, "one input"),
         (

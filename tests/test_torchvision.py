@@ -55,9 +55,7 @@ def network() -> Any:
         library = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        from torchvision.models import vgg16 as theirs
-
-        model = theirs()
+        model = importlib.import_module("torchvision.models").vgg16()
     except (ImportError, RuntimeError):
         model = written_out()
     for module in model.modules():

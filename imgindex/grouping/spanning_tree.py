@@ -19,7 +19,9 @@ def spanning_tree(
 ) -> NDArray[np.float64]:
     """The exact tree by Prim's algorithm (doi:10.1002/j.1538-7305.1957.tb01515.x).
 
-    The weight of a pair is max(core_i, core_j, distance_ij).
+    The weight of a pair is max(core_i, core_j, distance_ij). Many pairs share one core distance as
+    their weight, and the order of merging decides what becomes a group; so of equal weights the
+    smaller distance comes first, and the tree does not depend on the order of the points.
 
     Args:
         matrix: float32 [n, n] of distances.
@@ -27,11 +29,13 @@ def spanning_tree(
         progress: called with the stage ``spanning tree``.
 
     Returns:
-        float64 [n - 1, 3]: edges as (from, to, weight), by ascending weight.
+        float64 [n - 1, 3]: edges as (from, to, weight), by ascending weight, then distance.
     """
     n = len(matrix)
     edges = np.empty((max(0, n - 1), 3), np.float64)
+    apart = np.empty(len(edges), np.float32)
     nearest = np.full(n, np.inf, np.float32)
+    distance = np.full(n, np.inf, np.float32)
     source = np.zeros(n, np.intp)
     # Core distances of what is still outside; infinity takes a point out of every minimum below.
     outside = core.copy()
@@ -41,14 +45,18 @@ def spanning_tree(
         reach = np.maximum(matrix[current], core[current])
         np.maximum(reach, outside, out=reach)
         closer = reach < nearest
+        closer |= (reach == nearest) & (matrix[current] < distance)
         nearest[closer] = reach[closer]
+        distance[closer] = matrix[current][closer]
         source[closer] = current
         nearest[current] = np.inf
-        after = int(nearest.argmin())
+        equal = np.flatnonzero(nearest == nearest.min())
+        after = int(equal[distance[equal].argmin()])
         edges[step] = source[after], after, nearest[after]
+        apart[step] = distance[after]
         outside[after] = np.inf
         current = after
         if step % _REPORT_EVERY == 0:
             progress("spanning tree", step, n)
     progress("spanning tree", n, n)
-    return edges[np.argsort(edges[:, 2], kind="stable")]
+    return edges[np.lexsort((apart, edges[:, 2]))]

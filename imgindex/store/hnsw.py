@@ -121,6 +121,9 @@ class Graph:
             self._save(index, rows)
         except OSError as error:
             raise StoreError(f"cannot save the graph {self._path}: {error.strerror}") from error
+        finally:
+            for left in self._path.parent.glob("graph.*part"):
+                left.unlink()
         self._index, self.rows = index, rows
 
     def search(self, queries: Rows, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
@@ -193,7 +196,6 @@ class Graph:
         expected = index.index_file_size()
         size = temporary.stat().st_size if temporary.exists() else 0
         if size != expected:
-            temporary.unlink(missing_ok=True)
             raise StoreError(
                 f"the graph was saved with {size} of {expected} bytes; is the disk full?"
             )

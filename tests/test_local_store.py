@@ -1,0 +1,709 @@
+"""What only the store in a folder promises: to survive, and to notice."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import hnswlib
+import numpy as np
+import pytest
+from test_store import PIN, an_id, file, fill, picture, seen, unit
+
+from imgindex.errors import (
+    LibraryBusyError,
+    LibraryDamagedError,
+    LibraryFormatError,
+    LibraryNotFoundError,
+    StoreError,
+)
+from imgindex.records import ModelPin, no_progress
+from imgindex.store import database, hnsw, open_store, schema
+from imgindex.store.local import LocalStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from imgindex.records import Rows
+
+
+@contextmanager
+def opened(folder: Path, *, create: bool = False) -> Iterator[LocalStore]:
+    with closing(LocalStore(folder, create=create)) as store:
+        yield store
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "library"
+
+
+@pytest.fixture
+def filled(folder: Path) -> Path:
+    """A closed library of 300 pictures with its graph."""
+    return make(folder)
+
+
+def make(folder: Path, count: int = 300, seed: int = 0) -> Path:
+    with opened(folder, create=True) as store:
+        store.pin(PIN)
+        fill(store, count, seed)
+        store.refresh(no_progress)
+    return folder
+
+
+def full(*_: object, **__: object) -> NoReturn:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+# Opening
+
+
+def test_reopening_gives_everything_back(folder: Path) -> None:
+    with opened(folder, create=True) as store:
+        store.pin(PIN)
+        fill(store, 30)
+        store.add([], unit(0), [file("/copy \udcff", 3), file("/bad")])
+        store.mark_missing(["/p/5.jpg"])
+        store.refresh(no_progress)
+        before = seen(store)
+        answers = store.search(unit(2, seed=7), 5, way="exact")
+    with opened(folder) as store:
+        assert seen(store) == before
+        assert store.search(unit(2, seed=7), 5, way="exact") == answers
+        assert store.verify(no_progress) == []
+        assert store.stats().index == "ready"
+        assert store.stats().bytes == sum(entry.stat().st_size for entry in folder.iterdir())
+
+
+def test_a_url_and_a_path_open_the_same_library(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(filled.parent)
+    for place in (filled, str(filled), "library"):
+        with closing(open_store(place)) as store:
+            assert store.url == str(filled)
+            assert store.stats().pictures == 300
+
+
+def test_a_missing_library_is_not_made_by_looking(folder: Path) -> None:
+    with pytest.raises(LibraryNotFoundError, match=str(folder)):
+        LocalStore(folder)
+    assert not folder.exists()
+
+
+def test_a_folder_with_other_things_is_refused_and_left_alone(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "holiday.jpg").write_bytes(b"mine")
+    with pytest.raises(LibraryFormatError, match=r"holiday\.jpg"):
+        LocalStore(folder, create=True)
+    with pytest.raises(LibraryNotFoundError):
+        LocalStore(folder)
+    assert [entry.name for entry in folder.iterdir()] == ["holiday.jpg"]
+
+
+def test_a_file_in_the_librarys_place_is_refused(folder: Path) -> None:
+    folder.write_text("a note")
+    with pytest.raises(StoreError, match="cannot make a library"):
+        LocalStore(folder, create=True)
+    with pytest.raises(LibraryNotFoundError):
+        LocalStore(folder)
+
+
+def test_another_programs_database_is_refused_and_left_alone(folder: Path) -> None:
+    folder.mkdir()
+    path = folder / "library.sqlite"
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE recipes (name)")
+        db.commit()
+    before = path.read_bytes()
+    for create in (False, True):
+        with pytest.raises(LibraryFormatError, match="not a library"):
+            LocalStore(folder, create=create)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in folder.iterdir()] == ["library.sqlite"]
+
+
+def test_what_is_no_database_at_all_is_refused(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "library.sqlite").write_text("dear diary " * 100)
+    with pytest.raises(LibraryDamagedError, match="not a database"):
+        LocalStore(folder)
+
+
+def test_a_folder_named_like_the_database_is_refused(folder: Path) -> None:
+    (folder / "library.sqlite").mkdir(parents=True)
+    with pytest.raises(StoreError, match="cannot open"):
+        LocalStore(folder)
+
+
+@pytest.mark.parametrize("leftovers", [["library.sqlite"], ["library.sqlite", "lock"], ["lock"]])
+def test_a_library_killed_at_birth_is_empty_and_can_be_filled(
+    folder: Path, leftovers: list[str]
+) -> None:
+    folder.mkdir()
+    for name in leftovers:
+        (folder / name).touch()
+    with pytest.raises(LibraryNotFoundError, match="imgindex index"):
+        LocalStore(folder)
+    with opened(folder, create=True) as store:
+        store.pin(PIN)
+        fill(store, 2)
+    with opened(folder) as store:
+        assert store.stats().pictures == 2
+
+
+def test_a_newer_format_is_refused_with_both_numbers(filled: Path) -> None:
+    with closing(sqlite3.connect(filled / "library.sqlite")) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(LibraryFormatError, match=r"format 99, .* knows 1; install a newer"):
+        LocalStore(filled, create=True)
+
+
+def test_a_closed_store_says_so(filled: Path) -> None:
+    store = LocalStore(filled)
+    store.close()
+    for use in (store.files, store.stats, store.prune, lambda: store.search(unit(1), 1)):
+        with pytest.raises(StoreError, match="closed"):
+            use()
+    with opened(filled) as again, again.writing():  # and it kept no lock
+        pass
+
+
+# Migrations
+
+
+def migrations(monkeypatch: pytest.MonkeyPatch, *more: str) -> None:
+    monkeypatch.setattr(database, "MIGRATIONS", (*schema.MIGRATIONS, *more))
+
+
+def told(folder: Path) -> tuple[int, list[str]]:
+    with closing(sqlite3.connect(folder / "library.sqlite")) as db:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        return version, [row[0] for row in db.execute("SELECT name FROM sqlite_master")]
+
+
+def test_a_migration_that_fails_half_way_changes_nothing(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = told(filled)
+    with monkeypatch.context() as patch:
+        migrations(patch, "CREATE TABLE extra (x); INSERT INTO nowhere VALUES (1)")
+        with pytest.raises(StoreError, match="nowhere"):
+            LocalStore(filled)
+        assert told(filled) == before
+    with opened(filled) as store:
+        assert store.stats().pictures == 300
+
+
+def test_a_library_whose_making_fails_is_still_empty(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        migrations(patch, "INSERT INTO nowhere VALUES (1)")
+        with pytest.raises(StoreError, match="nowhere"):
+            LocalStore(folder, create=True)
+        assert told(folder) == (0, [])
+    with opened(folder, create=True) as store:
+        store.pin(PIN)
+        fill(store, 1)
+
+
+def test_a_migration_keeps_what_is_there_and_shuts_out_older_programs(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(filled) as store:
+        before = seen(store)
+    with monkeypatch.context() as patch:
+        migrations(patch, "ALTER TABLE picture ADD COLUMN note TEXT", "CREATE TABLE extra (x)")
+        with opened(filled) as store:
+            assert seen(store) == before
+        assert told(filled)[0] == 3
+    with pytest.raises(LibraryFormatError, match="format 3"):
+        LocalStore(filled)
+
+
+# The vector file
+
+
+def test_a_tail_of_unnamed_rows_is_ignored_by_readers_and_cut_by_the_next_writer(
+    filled: Path,
+) -> None:
+    path = filled / "vectors.f32"
+    whole = path.stat().st_size
+    with path.open("ab") as tail:
+        tail.write(unit(3, seed=5).tobytes() + b"torn")
+    with opened(filled) as store:
+        before = seen(store)
+        assert store.stats().vectors == 300
+        assert store.verify(no_progress) == []
+        assert path.stat().st_size > whole
+        rows = unit(1, seed=6)
+        store.add([picture(900)], rows, [file("/new", 900)])
+        kept = store.vector(an_id(900))
+        assert kept is not None
+        np.testing.assert_array_equal(kept, rows[0])
+        store.forget(["/new"])
+        assert seen(store) == before
+    assert path.stat().st_size == whole + rows.nbytes
+
+
+def test_a_vector_file_that_is_too_short_is_told_with_both_sizes(filled: Path) -> None:
+    path = filled / "vectors.f32"
+    whole = path.stat().st_size
+    os.truncate(path, whole - 100)
+    expected = rf"{whole - 100} bytes, but the library names {whole}"
+    with opened(filled) as store:
+        for use in (
+            store.vectors,
+            lambda: store.vector(an_id(0)),
+            lambda: store.search(unit(1), 1),
+            lambda: store.add([picture(900)], unit(1)),
+            lambda: store.mark_missing(["/p/0.jpg"]),
+            lambda: store.verify(no_progress),
+        ):
+            with pytest.raises(LibraryDamagedError, match=expected):
+                use()
+        assert len(store.files()) == 300
+    path.unlink()
+    with (
+        opened(filled) as store,
+        pytest.raises(LibraryDamagedError, match=f"has 0 bytes, .* names {whole}"),
+    ):
+        store.vectors()
+
+
+def test_a_row_that_was_overwritten_is_named_by_verify(filled: Path) -> None:
+    with (filled / "vectors.f32").open("r+b") as rows:
+        rows.seek(4 * 8 * 17)
+        rows.write(bytes(4 * 8))
+    with opened(filled) as store:
+        (line,) = store.verify(no_progress)
+    assert "row 17" in line
+    assert an_id(17) in line
+
+
+@pytest.mark.parametrize("call", ["fsync", "write"])
+def test_a_full_disk_leaves_the_library_as_it_was(
+    filled: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    with opened(filled) as store:
+        before = seen(store)
+        with monkeypatch.context() as patch:
+            if call == "fsync":
+                patch.setattr(os, "fsync", full)
+            else:
+                patch.setattr(Path, "open", full)
+            with pytest.raises(StoreError, match=r"vectors\.f32: No space left"):
+                store.add([picture(900)], unit(1), [file("/new", 900)])
+        assert seen(store) == before
+        assert store.verify(no_progress) == []
+        store.add([picture(901)], unit(1, seed=2), [file("/new", 901)])
+    with opened(filled) as store:
+        kept = store.vector(an_id(901))
+        assert kept is not None
+        np.testing.assert_array_equal(kept, unit(1, seed=2)[0])
+        assert store.verify(no_progress) == []
+
+
+def test_a_full_disk_in_the_database_leaves_the_library_as_it_was(filled: Path) -> None:
+    with opened(filled) as store:
+        before = seen(store)
+        with store._db.reading() as db:
+            pages = db.execute("PRAGMA page_count").fetchone()[0]
+            db.execute(f"PRAGMA max_page_count = {pages}")
+        many = [picture(number) for number in range(1000, 3000)]
+        with pytest.raises(StoreError, match="full"):
+            store.add(many, unit(2000), [file(f"/q/{n}", n) for n in range(1000, 3000)])
+        assert seen(store) == before
+        with store._db.reading() as db:
+            db.execute("PRAGMA max_page_count = 1000000")
+        store.add(many, unit(2000), [file(f"/q/{n}", n) for n in range(1000, 3000)])
+        assert store.verify(no_progress) == []
+
+
+def test_a_date_far_in_the_future_does_not_stop_anything(filled: Path) -> None:
+    late = 13_000_000_000 * 10**9  # the year 2381
+    with opened(filled) as store:
+        store.add([], unit(0), [file("/q", 1), file("/late", 2)._replace(mtime_ns=late)])
+        (kept,) = store.files(["/late"])
+        assert kept.id == an_id(2)
+
+
+# The graph
+
+
+def graph_files(folder: Path) -> tuple[Path, Path]:
+    return folder / "graph.hnsw", folder / "graph.json"
+
+
+def walked(folder: Path) -> str:
+    """Which way a search really goes that asks for the graph; its answers must be right."""
+    with opened(folder) as store:
+        ids, rows = store.vectors()
+        way, answers = store.search(rows[:20], 3, way="hnsw")
+        assert [hits[0].id for hits in answers] == list(ids[:20])
+        assert all(hits[0].score >= 0.9999 for hits in answers)
+    return way
+
+
+def state(folder: Path) -> str:
+    with opened(folder) as store:
+        return store.stats().index
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0x10
+    path.write_bytes(data)
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def of_another_library(folder: Path, *which: int) -> None:
+    other = make(folder.parent / "other", seed=5)
+    for at in which:
+        shutil.copy(graph_files(other)[at], graph_files(folder)[at])
+
+
+def older(folder: Path, which: int) -> None:
+    """As a kill between the two renames of a save leaves them, or a backup that mixed them."""
+    copy = graph_files(folder)[which].read_bytes()
+    with opened(folder) as store:
+        store.add([picture(500)], unit(1, seed=3), [file("/500", 500)])
+        store.refresh(no_progress)
+    graph_files(folder)[which].write_bytes(copy)
+
+
+DAMAGE: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "no graph": ("none", lambda folder: graph_files(folder)[0].unlink()),
+    "no sidecar": ("none", lambda folder: graph_files(folder)[1].unlink()),
+    "truncated": ("damaged", lambda folder: os.truncate(graph_files(folder)[0], 5000)),
+    "emptied": ("damaged", lambda folder: os.truncate(graph_files(folder)[0], 0)),
+    "bit flipped in the middle": ("ready", lambda folder: flip(graph_files(folder)[0], 20_000)),
+    "bit flipped in the header": ("ready", lambda folder: flip(graph_files(folder)[0], 9)),
+    "sidecar is no JSON": (
+        "damaged",
+        lambda folder: graph_files(folder)[1].write_bytes(b"\xff{rows:"),
+    ),
+    "sidecar is a list": ("damaged", lambda folder: graph_files(folder)[1].write_text("[1]")),
+    "sidecar has other fields": ("damaged", lambda folder: edit(graph_files(folder)[1], x=1)),
+    "sidecar of more rows": ("stale", lambda folder: edit(graph_files(folder)[1], rows=301)),
+    "sidecar of fewer rows": ("stale", lambda folder: edit(graph_files(folder)[1], rows=299)),
+    "sidecar of another shape": ("stale", lambda folder: edit(graph_files(folder)[1], dimension=4)),
+    "sidecar of another M": ("stale", lambda folder: edit(graph_files(folder)[1], m=8)),
+    "graph of another library": ("ready", lambda folder: of_another_library(folder, 0)),
+    "both of another library": ("stale", lambda folder: of_another_library(folder, 0, 1)),
+    "older graph": ("damaged", lambda folder: older(folder, 0)),
+    "older sidecar": ("damaged", lambda folder: older(folder, 1)),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_graph_that_is_not_the_one_saved_is_never_walked_and_is_rebuilt(
+    filled: Path, what: str
+) -> None:
+    assert walked(filled) == "hnsw"
+    expected, damage = DAMAGE[what]
+    damage(filled)
+    assert state(filled) == expected
+    assert walked(filled) == "exact"
+    with opened(filled) as store:
+        lawful = expected in {"none", "stale"}
+        assert [graph_files(filled)[0].name in line for line in store.verify(no_progress)] == (
+            [] if lawful else [True]
+        )
+        store.refresh(no_progress)
+        assert store.stats().index == "ready"
+        assert store.verify(no_progress) == []
+    assert walked(filled) == "hnsw"
+
+
+def test_the_graphs_state_follows_the_rows(folder: Path) -> None:
+    with opened(folder, create=True) as store:
+        store.pin(PIN)
+        assert store.stats().index == "none"
+        store.refresh(no_progress)
+        assert store.stats().index == "none"  # nothing to index
+        fill(store, 20)
+        assert store.stats().index == "none"
+        store.refresh(no_progress)
+        assert store.stats().index == "ready"
+        store.add([picture(100)], unit(1, seed=4), [file("/100", 100)])
+        assert store.stats().index == "stale"
+        way, (hits,) = store.search(unit(1, seed=4), 1, way="hnsw")
+        assert (way, hits[0].id) == ("exact", an_id(100))
+        store.refresh(no_progress)
+        assert store.stats().index == "ready"
+        store.mark_missing(["/100"])
+        store.prune()
+        assert store.stats().index == "ready"
+        way, (hits,) = store.search(unit(1, seed=4), 20, way="hnsw")
+        assert an_id(100) not in {hit.id for hit in hits}
+        assert len(hits) == 20
+
+
+def test_refreshing_what_is_ready_writes_nothing(filled: Path) -> None:
+    before = [(path.stat().st_mtime_ns, path.stat().st_ino) for path in graph_files(filled)]
+    with opened(filled) as store:
+        store.refresh(no_progress)
+    assert [(p.stat().st_mtime_ns, p.stat().st_ino) for p in graph_files(filled)] == before
+
+
+def test_new_rows_are_added_to_the_saved_graph_and_not_all_built_again(filled: Path) -> None:
+    calls: list[tuple[str, int, int]] = []
+    with opened(filled) as store:
+        numbers = range(1000, 1010)
+        store.add(
+            [picture(n) for n in numbers], unit(10, seed=4), [file(f"/{n}", n) for n in numbers]
+        )
+        store.refresh(lambda *call: calls.append(call))
+    assert calls == [("index", 310, 310)]
+    assert walked(filled) == "hnsw"
+
+
+def test_progress_of_a_build_rises_to_its_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hnsw, "_CHUNK", 40)
+    calls: list[tuple[str, int, int]] = []
+    with opened(folder, create=True) as store:
+        store.pin(PIN)
+        fill(store, 100)
+        store.refresh(lambda *call: calls.append(call))
+    assert calls == [("index", 40, 100), ("index", 80, 100), ("index", 100, 100)]
+
+
+def clustered(count: int, dimension: int) -> Rows:
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(40, dimension))
+    rows = centres[generator.integers(0, 40, count)]
+    rows += 0.25 * generator.normal(size=rows.shape)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows.astype(np.float32)
+
+
+def test_the_graph_finds_what_the_exact_search_finds(folder: Path) -> None:
+    rows = clustered(2100, 64)
+    with opened(folder, create=True) as store:
+        store.pin(ModelPin("tiny", "f" * 64, 64, 1))
+        pictures = [picture(number) for number in range(2000)]
+        store.add(pictures, rows[:2000], [file(f"/{n}", n) for n in range(2000)])
+        store.refresh(no_progress)
+        queries = np.concatenate([rows[2000:], rows[:100]])
+        way, exact = store.search(queries, 10, way="exact")
+        assert way == "exact"
+        way, walk = store.search(queries, 10, way="hnsw")
+        assert way == "hnsw"
+    found = 0
+    for mine, theirs in zip(walk, exact, strict=True):
+        truth = {hit.id: hit.score for hit in theirs}
+        assert [hit.score for hit in mine] == sorted((hit.score for hit in mine), reverse=True)
+        for hit in mine:
+            if hit.id in truth:
+                found += 1
+                assert hit.score == pytest.approx(truth[hit.id], abs=1e-5)
+    assert found >= 0.99 * 10 * len(queries)
+
+
+def test_the_graph_is_loaded_once_scans_have_cost_as_much(filled: Path) -> None:
+    with opened(filled) as store:
+        ways = [store.search(unit(1, seed=n), 3)[0] for n in range(15)]
+        assert ways == ["exact"] * 10 + ["hnsw"] * 5
+        assert store.search(unit(1), 3, way="exact")[0] == "exact"
+    with opened(filled) as store:
+        assert store.search(unit(1), 3, way="hnsw")[0] == "hnsw"
+        assert store.search(unit(1), 3)[0] == "hnsw"
+    with opened(filled) as store:
+        assert store.search(unit(11), 3)[0] == "hnsw"
+
+
+def test_a_graph_that_another_process_brought_up_to_date_is_loaded_anew(filled: Path) -> None:
+    with opened(filled) as reader, opened(filled) as writer:
+        assert reader.search(unit(1), 1, way="hnsw")[0] == "hnsw"
+        writer.add([picture(700)], unit(1, seed=9), [file("/700", 700)])
+        way, (hits,) = reader.search(unit(1, seed=9), 1, way="hnsw")
+        assert (way, hits[0].id) == ("exact", an_id(700))
+        writer.refresh(no_progress)
+        way, (hits,) = reader.search(unit(1, seed=9), 1, way="hnsw")
+        assert (way, hits[0].id) == ("hnsw", an_id(700))
+
+
+class Cut(hnswlib.Index):
+    """A graph on a full disk: hnswlib saves what fits and says nothing."""
+
+    def save_index(self, path: str) -> None:
+        super().save_index(path)
+        os.truncate(path, 1000)
+
+
+class Lost(hnswlib.Index):
+    def save_index(self, path: str) -> None:
+        pass
+
+
+@pytest.mark.parametrize("how", ["cut short", "not written", "not synced", "sidecar not written"])
+def test_a_full_disk_keeps_the_graph_that_was_there(
+    filled: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    with opened(filled) as store:
+        store.add([picture(700)], unit(1, seed=9), [file("/700", 700)])
+        with monkeypatch.context() as patch:
+            if how == "not synced":
+                patch.setattr(os, "fsync", full)
+            elif how == "sidecar not written":
+                patch.setattr(Path, "write_text", full)
+            else:
+                patch.setattr(hnswlib, "Index", Cut if how == "cut short" else Lost)
+            with pytest.raises(StoreError, match=r"disk full|No space left"):
+                store.refresh(no_progress)
+        assert store.stats().index in {"stale", "damaged"}
+        way, (hits,) = store.search(unit(1, seed=9), 1, way="hnsw")
+        assert (way, hits[0].id) == ("exact", an_id(700))
+        assert not list(filled.glob("*.part"))
+        store.refresh(no_progress)
+        assert store.stats().index == "ready"
+    assert walked(filled) == "hnsw"
+
+
+# Damage to the database
+
+
+def test_a_damaged_database_is_an_error_of_ours_whatever_is_asked(filled: Path) -> None:
+    path = filled / "library.sqlite"
+    size = path.stat().st_size
+    with path.open("r+b") as raw:
+        raw.seek(size // 4)
+        raw.write(b"\xa5" * (size // 2))
+    messages = []
+    with opened(filled) as store:
+        for use in (
+            store.files,
+            store.vectors,
+            store.stats,
+            store.prune,
+            store.grouping,
+            lambda: store.has([an_id(n) for n in range(300)]),
+            lambda: store.paths([an_id(n) for n in range(300)]),
+            lambda: store.search(unit(1), 300),
+            lambda: store.resolve(""),
+            lambda: store.add([picture(999)], unit(1), [file("/x", 999)]),
+        ):
+            try:
+                use()
+            except LibraryDamagedError as error:
+                messages.append(str(error))
+        assert len(messages) > 3
+        assert all(str(path) in message for message in messages)
+        with suppress(LibraryDamagedError):
+            assert store.verify(no_progress) != []
+
+
+def test_an_entry_that_points_to_nothing_is_named_by_verify(filled: Path) -> None:
+    with closing(sqlite3.connect(filled / "library.sqlite")) as db:
+        db.execute("UPDATE file SET picture = 4711 WHERE path = ?", (b"/p/3.jpg",))
+        db.execute("UPDATE picture SET row = 5000 WHERE id = ?", (an_id(8),))
+        db.commit()
+    with opened(filled) as store:
+        lines = store.verify(no_progress)
+    assert any("points to nothing" in line for line in lines)
+    assert any(an_id(8) in line and "row 5000" in line and "300" in line for line in lines)
+
+
+# Processes
+
+
+HOLD = """
+import sys
+from imgindex.store import open_store
+store = open_store(sys.argv[1])
+with store.writing():
+    print("held", flush=True)
+    sys.stdin.readline()
+store.close()
+"""
+
+WRITE = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from test_store import file, picture, unit
+from imgindex.records import no_progress
+from imgindex.store import open_store
+store = open_store(sys.argv[1])
+for batch in range(10_000):
+    numbers = range(1000 + 10 * batch, 1010 + 10 * batch)
+    files = [file(f"/{n}", n) for n in numbers]
+    store.add([picture(n) for n in numbers], unit(10, seed=100 + batch), files)
+    print(batch, flush=True)
+    if batch % 5 == 4:
+        store.refresh(no_progress)
+"""
+
+
+@contextmanager
+def program(text: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    root = str(Path(__file__).parents[1])
+    with subprocess.Popen(
+        [sys.executable, "-c", text, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_another_process_may_not_write_meanwhile_but_read(filled: Path) -> None:
+    with program(HOLD, str(filled)) as process, opened(filled) as store:
+        assert line(process) == "held"
+        with pytest.raises(LibraryBusyError, match="another process is writing"):
+            store.add([picture(900)], unit(1))
+        assert store.stats().pictures == 300
+        assert len(store.search(unit(1), 5)[1][0]) == 5
+        process.communicate("\n", timeout=30)
+        store.add([picture(900)], unit(1), [file("/900", 900)])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL on Windows")
+@pytest.mark.parametrize("batches", [1, 4, 9])
+def test_a_kill_loses_nothing_that_was_acknowledged(filled: Path, batches: int) -> None:
+    with program(WRITE, str(filled), str(Path(__file__).parent)) as process:
+        for _ in range(batches):
+            done = int(line(process))
+        process.send_signal(signal.SIGKILL)
+        assert process.stdout is not None
+        rest = process.stdout.read().split()
+        process.wait(30)
+    done = int(rest[-1]) if rest else done
+    with opened(filled) as store:
+        assert store.stats().pictures >= 300 + 10 * (done + 1)
+        assert store.stats().pictures % 10 == 0  # a batch is whole or absent
+        for batch in range(done + 1):
+            for at, row in enumerate(unit(10, seed=100 + batch)):
+                kept = store.vector(an_id(1000 + 10 * batch + at))
+                assert kept is not None
+                np.testing.assert_array_equal(kept, row)
+        assert [text for text in store.verify(no_progress) if "graph" not in text] == []
+        store.refresh(no_progress)
+        store.add([picture(1)], unit(1), [file("/again", 1)])
+        assert store.verify(no_progress) == []
+    assert walked(filled) == "hnsw"

@@ -1,0 +1,117 @@
+"""README tells the truth: its examples are run, its commands and fields exist."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the demo pictures, where the examples run one after the other."""
+    place = tmp_path_factory.mktemp("readme")
+    spec = importlib.util.spec_from_file_location("demo", ROOT / "scripts/demo_pictures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    assert demo.make(place / "demo") == 194
+    return place
+
+
+def shell(command: str, place: Path) -> str:
+    environ = {
+        **os.environ,
+        "IMGINDEX_HOME": str(place / "home"),
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+    }
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=place, env=environ, capture_output=True, check=False
+    )
+    assert b"Traceback" not in done.stderr, done.stderr.decode()
+    return done.stdout.decode()
+
+
+def plain(text: str, folder: str) -> str:
+    """Leave out what differs from machine to machine: places, times, last digits, order of equals."""
+    text = re.sub(r"/home/ada/\.local/share/imgindex", "HOME", text)
+    text = text.replace(folder + "/home", "HOME").replace(folder, "/home/ada")
+    text = re.sub(r"\d+ min \d+ s|\d+\.\d+ s\b", "SECONDS", text)
+    text = re.sub(r"\d+\.\d+ a second", "SPEED", text)
+    text = re.sub(r"-\d\d\.jpg", "-NN.jpg", text)
+    text = re.sub(r"\b[0-9a-f]{32}\b", "ID", text)
+    text = re.sub(r"\b0\.9999\d*|\b1\.0\b", "ONE", text)
+    return re.sub(r",0?\.?\d*,\d\b|\b0\.\d+", "FIGURE", text)
+
+
+def test_the_examples_do_what_they_show(place: Path) -> None:
+    blocks = re.findall(r"<!-- run -->\n```console\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) == 5
+    for block in blocks:
+        for command, shown in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", block, re.MULTILINE):
+            told = shell(command, place)
+            assert plain(told, str(place)) == plain(shown, str(place)), command
+
+
+def test_the_python_example_runs(place: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    script = place / "example.py"
+    script.write_text(example)
+    told = shell(f"{sys.executable} example.py", place).splitlines()
+    assert told[0] == "48 embedded, 0 skipped"
+    assert told[1].endswith("sea-03.jpg")
+    assert told[4] == "2 groups; 0 noise"
+    assert len(json.loads((place / "demo-groups.json").read_bytes())["groups"]) == 2
+
+
+def test_the_table_of_commands_is_whole(place: Path) -> None:
+    table = re.findall(r"^\| `imgindex ([a-z ]+?)(?: [A-Z\[].*?)?` \|", README, re.MULTILINE)
+    listed = re.findall(r"^  (\w+) {2,}\w", shell("imgindex --help", place), re.MULTILINE)
+    inner = re.findall(r"^  (\w+) {2,}\w", shell("imgindex model --help", place), re.MULTILINE)
+    assert [name for name in table if " " not in name] == [n for n in listed if n != "model"]
+    assert [name.split()[1] for name in table if " " in name] == inner
+
+
+def test_the_fields_of_json_are_those_in_the_table(place: Path) -> None:
+    rows = dict(re.findall(r"^\| `imgindex (\w+)[^|]*\|[^|]*\| ([^|]*) \|$", README, re.MULTILINE))
+
+    def fields(command: str) -> list[str]:
+        return re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", rows[command]))
+
+    shell("imgindex index demo/sea --model untrained", place)
+    for command, arguments in (
+        ("index", "demo/sea"),
+        ("search", "demo/sea/sea-03.jpg"),
+        ("cluster", ""),
+        ("export", "again.csv"),
+        ("status", ""),
+        ("verify", ""),
+    ):
+        told = json.loads(shell(f"imgindex {command} {arguments} --json", place))
+        assert list(told) == fields(command), command
+
+
+def test_every_option_that_readme_names_exists(place: Path) -> None:
+    names = [*re.findall(r"^\| `imgindex ([a-z ]+?)(?: [A-Z\[].*?)?` \|", README, re.MULTILINE)]
+    shown = "".join(shell(f"imgindex {name} --help", place) for name in names)
+    prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    for option in set(re.findall(r"`(--[a-z-]+)", prose)):
+        assert option in shown, option
+
+
+def test_files_that_readme_names_exist() -> None:
+    for name in set(re.findall(r"`((?:scripts|imgindex|tests)/[\w./]+)`", README)):
+        assert (ROOT / name).exists(), name
+    for link in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / link).exists(), link
