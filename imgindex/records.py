@@ -382,6 +382,8 @@ def to_json(record: Any) -> Any:
         return {
             field.name: to_json(getattr(record, field.name)) for field in dataclasses.fields(record)
         }
+    if hasattr(record, "_asdict"):
+        record = record._asdict()
     if isinstance(record, Mapping):
         return {str(key): to_json(value) for key, value in record.items()}
     if isinstance(record, list | tuple):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from stat import S_ISREG
 from collections import deque
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -130,7 +131,16 @@ def _walk(
                 yield Skipped(entry.path, _reason(error))
                 continue
             if name[name.rfind(".") :].lower() in suffixes and entry.path not in named:
-                yield _look(entry)
+                # The common case here, not in _look: a call a file is a fifth of the walk.
+                try:
+                    status = entry.stat()
+                    regular = S_ISREG(status.st_mode)
+                except OSError:
+                    regular = False
+                if regular:
+                    yield Found(entry.path, status.st_size, status.st_mtime_ns)
+                else:
+                    yield _look(entry)
         stack.extend(reversed(inner))
 
 

@@ -78,37 +78,81 @@ MIXTURES = {
 }
 
 
-@pytest.mark.parametrize("name", MIXTURES)
-@pytest.mark.parametrize(
-    ("min_cluster_size", "min_samples"), [(5, 5), (10, 5), (5, 1), (2, 2), (15, 12), (40, 3)]
-)
-def test_it_says_what_the_public_hdbscan_says(
-    name: str, min_cluster_size: int, min_samples: int
-) -> None:
-    rows = MIXTURES[name]
-    found = cluster(rows, min_cluster_size=min_cluster_size, min_samples=min_samples)
-    public = hdbscan.HDBSCAN(
-        min_cluster_size=min_cluster_size,
-        min_samples=min_samples,
-        metric="euclidean",
-        algorithm="generic",
-        approx_min_span_tree=False,
-    )
+SETTINGS = [(5, 5), (10, 5), (5, 1), (2, 2), (15, 12), (40, 3)]
+every_mixture = pytest.mark.parametrize("name", MIXTURES)
+
+
+def public(rows: NDArray[np.float64], **settings: Any) -> hdbscan.HDBSCAN:
+    made = hdbscan.HDBSCAN(approx_min_span_tree=False, **settings)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it calls scikit-learn in ways that are on their way out
-        public.fit(rows.astype(np.float64))
-        outliers = public.outlier_scores_
-    assert same_partition(found.labels, public.labels_)
-    np.testing.assert_allclose(found.strengths, public.probabilities_, atol=1e-5)
-    np.testing.assert_allclose(found.outliers, np.nan_to_num(outliers), atol=1e-5)
+        made.fit(rows)
+        made.outliers = np.nan_to_num(made.outlier_scores_)
+    return made
+
+
+def assert_says_the_same(found: Clusters, theirs: hdbscan.HDBSCAN) -> None:
+    assert same_partition(found.labels, theirs.labels_)
+    np.testing.assert_allclose(found.strengths, theirs.probabilities_, atol=1e-6)
+    np.testing.assert_allclose(found.outliers, theirs.outliers, atol=1e-6)
+
+
+@every_mixture
+@pytest.mark.parametrize(("min_cluster_size", "min_samples"), SETTINGS)
+def test_it_says_what_the_public_hdbscan_says_once_ties_are_settled(
+    name: str, min_cluster_size: int, min_samples: int
+) -> None:
+    # Pairs that share a core distance have the same mutual reachability, and the public class
+    # merges them as their rows happen to come. A trace of the distance settles that; from the
+    # finished matrix, min_samples=1 leaves the weights as they are.
+    rows = MIXTURES[name]
+    matrix = reachability(rows, min_samples) + 1e-9 * reachability(rows, 1)
+    np.fill_diagonal(matrix, 0)
+    theirs = public(matrix, metric="precomputed", min_samples=1, min_cluster_size=min_cluster_size)
+    found = cluster(rows, min_cluster_size=min_cluster_size, min_samples=min_samples)
+    assert_says_the_same(found, theirs)
+
+
+@every_mixture
+@pytest.mark.parametrize("min_cluster_size", [2, 5, 12])
+def test_it_says_what_the_public_hdbscan_says_where_there_are_no_ties(
+    name: str, min_cluster_size: int
+) -> None:
+    rows = MIXTURES[name]
+    theirs = public(
+        rows.astype(np.float64),
+        metric="euclidean",
+        algorithm="generic",
+        min_samples=1,
+        min_cluster_size=min_cluster_size,
+    )
+    assert_says_the_same(cluster(rows, min_cluster_size=min_cluster_size, min_samples=1), theirs)
+
+
+@every_mixture
+@pytest.mark.parametrize(("min_cluster_size", "min_samples"), [(5, 5), (10, 5), (15, 12), (40, 3)])
+def test_ties_move_but_few_points(name: str, min_cluster_size: int, min_samples: int) -> None:
+    rows = MIXTURES[name]
+    theirs = public(
+        rows.astype(np.float64),
+        metric="euclidean",
+        algorithm="generic",
+        min_samples=min_samples,
+        min_cluster_size=min_cluster_size,
+    )
+    found = cluster(rows, min_cluster_size=min_cluster_size, min_samples=min_samples)
+    # One group is one colour: count the rows whose group's most usual partner is another one.
+    table = np.zeros((len(rows), len(rows)), np.int64)
+    np.add.at(table, (found.labels + 1, theirs.labels_ + 1), 1)
+    assert len(rows) - table.max(axis=1).sum() <= 0.02 * len(rows)
 
 
 def test_the_mixtures_are_worth_comparing() -> None:
     groups = {name: int(cluster(rows).labels.max()) + 1 for name, rows in MIXTURES.items()}
-    assert groups["noise only"] == 0
     assert groups["two of the same size"] == 2
-    assert groups["blobs and noise"] >= 3
-    assert groups["many small"] >= 8
+    assert groups["blobs and noise"] == 4
+    assert groups["on a circle"] >= 4
+    assert sum((cluster(rows).labels == -1).any() for rows in MIXTURES.values()) >= 6
 
 
 def test_plain_blobs_come_out_as_they_were_made() -> None:
@@ -228,16 +272,23 @@ def test_what_comes_out_is_lawful(rows: Rows, min_cluster_size: int, min_samples
     assert_lawful(rows, found, min_cluster_size)
 
 
-@settings(max_examples=40)
-@given(rows=cases, data=st.data())
-def test_the_order_of_the_rows_changes_nothing(rows: Rows, data: st.DataObject) -> None:
-    order = np.array(data.draw(st.permutations(range(len(rows)))))
-    first, second = cluster(rows), cluster(rows[order])
-    back = np.empty_like(second.labels)
-    back[order] = second.labels
-    assert partition(first.labels) == partition(back)
-    np.testing.assert_allclose(first.strengths[order], second.strengths, atol=1e-5)
-    np.testing.assert_allclose(first.outliers[order], second.outliers, atol=1e-5)
+@settings(max_examples=60)
+@given(
+    rows=cases,
+    seed=st.integers(0, 10_000),
+    min_cluster_size=st.integers(2, 8),
+    min_samples=st.integers(1, 8),
+)
+def test_the_order_of_the_rows_changes_nothing(
+    rows: Rows, seed: int, min_cluster_size: int, min_samples: int
+) -> None:
+    order = np.random.default_rng(seed).permutation(len(rows))
+    first = cluster(rows, min_cluster_size=min_cluster_size, min_samples=min_samples)
+    second = cluster(rows[order], min_cluster_size=min_cluster_size, min_samples=min_samples)
+    assert same_partition(first.labels[order], second.labels)
+    np.testing.assert_allclose(first.strengths[order], second.strengths, atol=1e-6)
+    np.testing.assert_allclose(first.outliers[order], second.outliers, atol=1e-6)
+    np.testing.assert_array_equal(first.exemplars[order], second.exemplars)
 
 
 @settings(max_examples=40)

@@ -40,11 +40,11 @@ def shell(command: str, place: Path) -> str:
         ["bash", "-c", command], cwd=place, env=environ, capture_output=True, check=False
     )
     assert b"Traceback" not in done.stderr, done.stderr.decode()
-    return done.stdout.decode()
+    return done.stdout.decode().replace("\r\n", "\n")
 
 
 def plain(text: str, folder: str) -> str:
-    """Leave out what differs from machine to machine: places, times, last digits, order of equals."""
+    """Leave out what differs between machines: places, times, last digits, order of equals."""
     text = re.sub(r"/home/ada/\.local/share/imgindex", "HOME", text)
     text = text.replace(folder + "/home", "HOME").replace(folder, "/home/ada")
     text = re.sub(r"\d+ min \d+ s|\d+\.\d+ s\b", "SECONDS", text)

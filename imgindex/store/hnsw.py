@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,7 @@ class Sidecar:
         m: links a node above level 0; twice that on it.
         ef_construction: candidates looked at when linking.
         size: bytes of the graph file.
+        mtime_ns: when it was written; while that stands, its bytes need not be read to trust it.
         blake2b: its checksum, hex.
     """
 
@@ -54,6 +56,7 @@ class Sidecar:
     m: int
     ef_construction: int
     size: int
+    mtime_ns: int
     blake2b: str
 
 
@@ -109,7 +112,7 @@ class Graph:
             progress: called with the stage ``index``.
         """
         rows = len(vectors)
-        if rows == 0 or self.sound(rows):
+        if rows == 0 or self.trusted(rows):
             return
         # Always one that nobody walks yet: adding moves the memory under a search.
         index, first = self._usable(rows) or (self._empty(rows), 0)
@@ -156,6 +159,19 @@ class Graph:
         except OSError:
             return False
 
+    def trusted(self, rows: int) -> bool:
+        """Whether the saved graph is ready and nobody has written to it since.
+
+        Cheaper than ``sound``. What rots on the disk by itself is found when the graph is loaded.
+        """
+        try:
+            if self.state(rows) != "ready":
+                return False
+            untouched = self._path.stat().st_mtime_ns == self._sidecar().mtime_ns
+        except OSError:
+            return False
+        return untouched or self.sound(rows)
+
     def _read(self, rows: int) -> tuple[hnswlib.Index, int]:
         """Load the saved graph with room for ``rows`` rows; it and how many it holds."""
         sidecar = self._sidecar()
@@ -164,6 +180,8 @@ class Graph:
         if fits:
             index.load_index(str(self._path), max_elements=max(rows, sidecar.rows))
         if not fits or index.get_current_count() != sidecar.rows:
+            with suppress(OSError):  # without a sidecar the next index run builds it anew
+                self._side.unlink()
             raise LibraryDamagedError(f"{self._path} is damaged; the next index run rebuilds it")
         return index, sidecar.rows
 
@@ -199,6 +217,7 @@ class Graph:
             raise StoreError(
                 f"the graph was saved with {size} of {expected} bytes; is the disk full?"
             )
+        _sync(temporary)
         sidecar = Sidecar(
             rows=rows,
             dimension=self._dimension,
@@ -206,9 +225,9 @@ class Graph:
             m=M,
             ef_construction=EF_CONSTRUCTION,
             size=size,
+            mtime_ns=temporary.stat().st_mtime_ns,
             blake2b=_checksum(temporary),
         )
-        _sync(temporary)
         temporary.replace(self._path)
         beside = self._side.with_suffix(".json.part")
         beside.write_text(json.dumps(asdict(sidecar), indent=1) + "\n", "utf-8")

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from imgindex.records import Grouping, Progress, Rows, Way
 
 # Loading the graph costs about as much as this many scans of every row, whatever their number.
-_SCANS_WORTH_A_LOAD = 10
+_SCANS_WORTH_A_LOAD = 24
 _VERIFY_BLOCK = 65_536
 _OVERFETCH = 4
 _LATEST = 2**63 - 1  # nanoseconds; a file may claim to be from after the year 2262
@@ -400,7 +400,7 @@ class LocalStore:
     def refresh(self, progress: Progress) -> None:
         """See ``Store.refresh``."""
         graph = self._derived()
-        if graph is not None and not graph.sound(self._count()):
+        if graph is not None and not graph.trusted(self._count()):
             with self.writing():
                 graph.update(self._mapped(), progress)
 

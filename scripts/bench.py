@@ -1,0 +1,153 @@
+"""Measure imgindex on this machine; prints medians, and ratios of things run in turn.
+
+    python scripts/bench.py rerun      a second index run against a bare walk of the same tree
+    python scripts/bench.py search     scanning every vector against loading and walking the graph
+    python scripts/bench.py cluster    exact grouping by the number of pictures
+
+Every set is made on the spot. Machines are noisy: compare figures of one run only.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from imgindex import Library, grouping, open_store, vgg16
+from imgindex.records import IndexedFile, ModelPin, Picture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imgindex.records import Rows
+
+FILES, FOLDERS, CONTENTS, ROUNDS = 20_000, 100, 64, 15
+DIMENSION = 512
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long one call takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def made_rows(count: int, rng: np.random.Generator) -> Rows:
+    """Unit rows in groups of about 60, a fifth of them noise."""
+    centres = rng.standard_normal((max(2, count // 60), DIMENSION))
+    rows = centres[rng.integers(0, len(centres), count)]
+    rows += 0.6 * rng.standard_normal(rows.shape)
+    rows[: count // 5] = rng.standard_normal((count // 5, DIMENSION))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows.astype(np.float32)
+
+
+def bare_walk(root: Path) -> int:
+    """What any tool has to do at least: walk, and stat each file."""
+    count = 0
+    for folder, _, names in os.walk(root):
+        for name in names:
+            os.stat(f"{folder}/{name}")  # noqa: PTH116 - the barest way
+            count += 1
+    return count
+
+
+def rerun(work: Path) -> None:
+    """A second run over an unchanged tree."""
+    tree = work / "tree"
+    rng = np.random.default_rng(0)
+    for at in range(CONTENTS):
+        (tree / f"{at % FOLDERS}").mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8))
+        picture.save(tree / f"{at % FOLDERS}" / f"{at}.png")
+    sources = sorted(tree.rglob("*.png"))
+    for at in range(CONTENTS, FILES):
+        (tree / f"{at % FOLDERS}").mkdir(exist_ok=True)
+        shutil.copyfile(sources[at % CONTENTS], tree / f"{at % FOLDERS}" / f"{at}.png")
+    model = work / "small.onnx"
+    model.write_bytes(
+        vgg16.build(vgg16.untrained(), name="small", size=32, source="", licence="", trained=False)
+    )
+    place = work / "library"
+    with Library(place, model=model, device="cpu") as library:
+        library.add(tree)
+    walker = f"import os\nfor d,_,n in os.walk({str(tree)!r}):\n for f in n: os.stat(d+'/'+f)"
+    command = [
+        *(sys.executable, "-c", "from imgindex.cli import main; main()"),
+        *("index", str(tree), "--library", str(place)),
+    ]
+    inside, outside, walks, runs = [], [], [], []
+    with Library(place) as library:
+        library.add(tree)
+        for _ in range(ROUNDS):
+            walk = seconds(lambda: bare_walk(tree))
+            again = seconds(lambda: library.add(tree))
+            walks.append(walk)
+            runs.append(again)
+            inside.append(again / walk)
+    for _ in range(ROUNDS):
+        walk = seconds(lambda: subprocess.run([sys.executable, "-c", walker], check=True))  # noqa: S603
+        again = seconds(
+            lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
+        )
+        outside.append(again / walk)
+    print(f"{FILES:,} files: walk and stat {1e3 * statistics.median(walks):.0f} ms,")
+    print(f"index again {1e3 * statistics.median(runs):.0f} ms: {statistics.median(inside):.2f}x")
+    print(f"as whole processes, Python's start on both sides: {statistics.median(outside):.2f}x")
+
+
+def search(work: Path) -> None:
+    """One query by scanning, one by the graph, and what loading the graph costs."""
+    print("vectors   scan    load graph   query by graph   scans worth a load")
+    for count in (1_000, 10_000, 100_000):
+        rng = np.random.default_rng(count)
+        rows = made_rows(count, rng)
+        folder = work / str(count)
+        store = open_store(folder, create=True)
+        store.pin(ModelPin("made", "0" * 64, DIMENSION, 1))
+        pictures = [Picture(f"{at:032x}", 1, 1, "PNG") for at in range(count)]
+        files = [
+            IndexedFile(f"/made/{at}", 1, 1, picture.id) for at, picture in enumerate(pictures)
+        ]
+        store.add(pictures, rows, files)
+        store.refresh(lambda *_: None)
+        store.close()
+        scans, loads, walks = [], [], []
+        for at in range(9):
+            query = rows[at : at + 1]
+            fresh = open_store(folder)
+            scans.append(seconds(lambda q=query, s=fresh: s.search(q, 20, way="exact")))
+            first = seconds(lambda q=query, s=fresh: s.search(q, 20, way="hnsw"))
+            second = seconds(lambda q=query, s=fresh: s.search(q, 20, way="hnsw"))
+            loads.append(first - second)
+            walks.append(second)
+            fresh.close()
+        scan, load, walk = (1e3 * statistics.median(times) for times in (scans, loads, walks))
+        print(
+            f"{count:>7,}  {scan:5.1f} ms    {load:6.1f} ms        {walk:5.2f} ms"
+            f"            {load / max(scan - walk, 1e-9):5.1f}"
+        )
+
+
+def cluster(_: Path) -> None:
+    """Exact grouping, growing."""
+    for count in (1_000, 2_000, 5_000, 10_000, 20_000):
+        rows = made_rows(count, np.random.default_rng(count))
+        print(f"{count:>7,} pictures  {seconds(lambda r=rows: grouping.cluster(r)):6.2f} s")
+
+
+if __name__ == "__main__":
+    benches = {"rerun": rerun, "search": search, "cluster": cluster}
+    if len(sys.argv) != 2 or sys.argv[1] not in benches:  # noqa: PLR2004 - the script and a name
+        sys.exit(__doc__)
+    with tempfile.TemporaryDirectory() as folder:
+        benches[sys.argv[1]](Path(folder))

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import helper
+
+from imgindex import embed
+from imgindex.embed import Embedder, providers
+from imgindex.errors import DeviceError, ModelFileError
+from imgindex.records import ModelCard
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imgindex.records import Pixels
+
+CUDA, CPU, AZURE = "CUDAExecutionProvider", "CPUExecutionProvider", "AzureExecutionProvider"
+GPU_BUILD, CPU_BUILD = [CUDA, CPU], [AZURE, CPU]
+on_cpu: list[tuple[str, dict[str, str]]] = [(CPU, {})]
+
+
+def on_cuda(number: str = "0") -> list[tuple[str, dict[str, str]]]:
+    return [(CUDA, {"device_id": number}), (CPU, {})]
+
+
+@pytest.mark.parametrize(
+    ("device", "available", "driver", "expected"),
+    [
+        ("auto", GPU_BUILD, True, on_cuda()),
+        ("auto", GPU_BUILD, False, on_cpu),
+        ("auto", CPU_BUILD, True, on_cpu),
+        ("auto", CPU_BUILD, False, on_cpu),
+        ("cpu", GPU_BUILD, True, on_cpu),
+        ("cpu", CPU_BUILD, False, on_cpu),
+        ("cuda", GPU_BUILD, True, on_cuda()),
+        ("cuda:0", GPU_BUILD, True, on_cuda()),
+        ("cuda:3", GPU_BUILD, True, on_cuda("3")),
+    ],
+)
+def test_the_providers_follow_the_wish_the_build_and_the_driver(
+    device: str,
+    available: list[str],
+    driver: bool,  # noqa: FBT001 - a column of the table
+    expected: list[tuple[str, dict[str, str]]],
+) -> None:
+    assert providers(device, available, driver=driver) == expected
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+@pytest.mark.parametrize(
+    ("available", "driver", "reason"),
+    [
+        (CPU_BUILD, True, "onnxruntime-gpu"),
+        (CPU_BUILD, False, "onnxruntime-gpu"),
+        (GPU_BUILD, False, "no NVIDIA driver"),
+    ],
+)
+def test_cuda_asked_for_by_name_fails_with_the_reason(
+    device: str,
+    available: list[str],
+    driver: bool,  # noqa: FBT001 - a column of the table
+    reason: str,
+) -> None:
+    with pytest.raises(DeviceError, match=rf"cannot use {device}: .*{reason}"):
+        providers(device, available, driver=driver)
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        "",
+        "gpu",
+        "CPU",
+        "cuda:",
+        "cuda:x",
+        "cuda:-1",
+        "cuda:1:2",
+        "cuda:²",
+        "cpu:0",
+        "cpu:",
+        "auto:",
+    ],
+)
+def test_an_unknown_device_is_named_with_those_there_are(device: str) -> None:
+    with pytest.raises(DeviceError) as caught:
+        providers(device, GPU_BUILD, driver=True)
+    assert repr(device) in str(caught.value)
+    assert "cuda:N" in str(caught.value)
+
+
+def test_a_device_that_is_not_here_stops_the_load_and_auto_does_not(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embed, "_nvidia_driver", lambda: False)
+    with pytest.raises(DeviceError):
+        Embedder(model_file, "cuda")
+    assert Embedder(model_file, "auto").device == "cpu"
+
+
+@pytest.mark.skipif(embed._nvidia_driver(), reason="a machine with an NVIDIA driver may use it")
+def test_a_driver_that_deceives_is_found_out(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if CUDA not in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime is not built for CUDA")
+    monkeypatch.setattr(embed, "_nvidia_driver", lambda: True)
+    with pytest.raises(DeviceError, match=r"cannot use cuda: .*imgindex\[cuda\]"):
+        Embedder(model_file, "cuda")
+    fallen_back = Embedder(model_file, "auto")
+    assert fallen_back.device == "cpu"
+    assert len(fallen_back.encode(images(1))) == 1
+
+
+def test_a_driver_is_a_library_that_loads() -> None:
+    def nothing(name: str) -> object:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    assert embed._nvidia_driver(lambda name: name) is True
+    assert embed._nvidia_driver(nothing) is False
+
+
+# Embedding
+
+
+def images(count: int, seed: int = 0) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, (count, 32, 32, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def embedder(model_file: Path) -> Embedder:
+    return Embedder(model_file, "cpu")
+
+
+def test_the_model_says_what_it_is(embedder: Embedder) -> None:
+    card = embedder.card
+    assert (card.name, card.layer, card.size, card.dimension) == ("tiny", "block3_pool", 32, 256)
+    assert card.trained is False
+    assert embedder.device == "cpu"
+    assert embedder.batch >= 1
+
+
+def test_rows_are_single_precision_and_of_length_one(embedder: Embedder) -> None:
+    rows = embedder.encode(images(5))
+    assert rows.shape == (5, 256)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
+    cosines = rows @ rows.T
+    assert cosines[~np.eye(5, dtype=bool)].max() < 1 - 1e-6  # and they differ
+
+
+def test_a_row_does_not_depend_on_its_company(embedder: Embedder) -> None:
+    batch = images(5)
+    together = embedder.encode(batch)
+    alone = np.concatenate([embedder.encode(one[None]) for one in batch])
+    assert np.abs(together - alone).max() <= 1e-6
+    np.testing.assert_allclose(embedder.encode(batch[::-1]), together[::-1], atol=1e-6)
+
+
+def test_black_white_and_strided_pictures_embed(embedder: Embedder) -> None:
+    plain = np.stack([np.full((32, 32, 3), value, np.uint8) for value in (0, 255)])
+    assert np.isfinite(embedder.encode(plain)).all()
+    wide = images(2).repeat(2, axis=2)[:, :, ::2]
+    assert not wide.flags.c_contiguous
+    np.testing.assert_allclose(embedder.encode(wide), embedder.encode(images(2)), atol=1e-6)
+
+
+def test_an_empty_batch_gives_no_rows(embedder: Embedder) -> None:
+    rows = embedder.encode(images(0))
+    assert rows.shape == (0, 256)
+    assert rows.dtype == np.float32
+
+
+# Model files
+
+
+@pytest.mark.parametrize("factor", [2.0, 0.5, 0.0, np.nan, np.inf])
+def test_a_model_whose_rows_are_not_of_length_one_is_refused(
+    model_file: Path, tmp_path: Path, factor: float
+) -> None:
+    model = onnx.load(model_file)
+    last = next(node for node in model.graph.node if "embedding" in node.output)
+    last.output[list(last.output).index("embedding")] = "unit"
+    model.graph.initializer.append(helper.make_tensor("factor", 1, [1], [factor]))
+    model.graph.node.append(helper.make_node("Mul", ["unit", "factor"], ["embedding"]))
+    path = tmp_path / "scaled.onnx"
+    onnx.save(model, path)
+    with pytest.raises(ModelFileError, match=r"tiny gave an embedding of length .* instead of 1"):
+        Embedder(path, "cpu").encode(images(3))
+
+
+def test_a_foreign_model_is_refused_with_the_command_that_brings_it_in(tmp_path: Path) -> None:
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        "g",
+        [value("x", 1, [1])],
+        [value("y", 1, [1])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path / "foreign.onnx"
+    onnx.save(model, path)
+    with pytest.raises(ModelFileError, match=r"not built by imgindex.*imgindex model import"):
+        Embedder(path, "cpu")
+
+
+def test_a_card_that_is_no_card_is_refused(model_file: Path, tmp_path: Path) -> None:
+    model = onnx.load(model_file)
+    for entry in model.metadata_props:
+        if entry.key == "imgindex.dimension":
+            entry.value = "many"
+    path = tmp_path / "odd.onnx"
+    onnx.save(model, path)
+    with pytest.raises(ModelFileError, match="not built by imgindex"):
+        Embedder(path, "cpu")
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "text", "folder"])
+def test_a_file_that_cannot_be_loaded_is_named(
+    model_file: Path, tmp_path: Path, damage: str
+) -> None:
+    path = tmp_path / "model.onnx"
+    if damage == "folder":
+        path.mkdir()
+    elif damage != "missing":
+        shutil.copy(model_file, path)
+        data = path.read_bytes()
+        path.write_bytes({"empty": b"", "truncated": data[: len(data) // 2]}.get(damage, b"text"))
+    with pytest.raises(ModelFileError, match=r"cannot load .*model\.onnx"):
+        Embedder(path, "cpu")
+
+
+def test_nothing_reaches_standard_error(
+    model_file: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Embedder(model_file, "auto").encode(images(1))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_card_of_the_session_is_the_card_of_the_file(
+    embedder: Embedder, model_file: Path
+) -> None:
+    metadata = {entry.key: entry.value for entry in onnx.load(model_file).metadata_props}
+    assert ModelCard.from_metadata(metadata) == embedder.card
