@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from stat import S_ISREG
 from collections import deque
 from operator import attrgetter
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from .errors import PictureError, SettingError
@@ -108,21 +108,13 @@ def _walk(
     while stack or links:
         folder = stack.pop() if stack else links.popleft()
         try:
-            status = os.stat(folder)
-            identity = (status.st_dev, status.st_ino)
-            if identity in seen:
-                continue
-            seen.add(identity)
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=attrgetter("name"))
+            entries = _entries(folder, seen)
         except OSError as error:
             yield Skipped(folder, f"cannot read the folder: {_reason(error)}")
             continue
         inner: list[str] = []
         for entry in entries:
             name = entry.name
-            if name.startswith("."):
-                continue
             try:
                 if entry.is_dir():
                     (links if entry.is_symlink() else inner).append(entry.path)
@@ -134,14 +126,25 @@ def _walk(
                 # The common case here, not in _look: a call a file is a fifth of the walk.
                 try:
                     status = entry.stat()
-                    regular = S_ISREG(status.st_mode)
                 except OSError:
-                    regular = False
-                if regular:
-                    yield Found(entry.path, status.st_size, status.st_mtime_ns)
-                else:
                     yield _look(entry)
+                    continue
+                regular = S_ISREG(status.st_mode)
+                found = Found(entry.path, status.st_size, status.st_mtime_ns)
+                yield found if regular else _look(entry)
         stack.extend(reversed(inner))
+
+
+def _entries(folder: str, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+    """What lies in a folder and is not hidden, by name; nothing if it was walked before."""
+    status = os.stat(folder)
+    identity = (status.st_dev, status.st_ino)
+    if identity in seen:
+        return []
+    seen.add(identity)
+    with os.scandir(folder) as listing:
+        entries = [entry for entry in listing if not entry.name.startswith(".")]
+    return sorted(entries, key=attrgetter("name"))
 
 
 def _look(file: os.DirEntry[str] | str) -> Found | Skipped:

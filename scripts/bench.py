@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,9 +126,9 @@ def search(work: Path) -> None:
         for at in range(9):
             query = rows[at : at + 1]
             fresh = open_store(folder)
-            scans.append(seconds(lambda q=query, s=fresh: s.search(q, 20, way="exact")))
-            first = seconds(lambda q=query, s=fresh: s.search(q, 20, way="hnsw"))
-            second = seconds(lambda q=query, s=fresh: s.search(q, 20, way="hnsw"))
+            scans.append(seconds(partial(fresh.search, query, 20, way="exact")))
+            first = seconds(partial(fresh.search, query, 20, way="hnsw"))
+            second = seconds(partial(fresh.search, query, 20, way="hnsw"))
             loads.append(first - second)
             walks.append(second)
             fresh.close()
@@ -142,7 +143,7 @@ def cluster(_: Path) -> None:
     """Exact grouping, growing."""
     for count in (1_000, 2_000, 5_000, 10_000, 20_000):
         rows = made_rows(count, np.random.default_rng(count))
-        print(f"{count:>7,} pictures  {seconds(lambda r=rows: grouping.cluster(r)):6.2f} s")
+        print(f"{count:>7,} pictures  {seconds(partial(grouping.cluster, rows)):6.2f} s")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def write_file(
     target: str, chunks: Iterable[str | bytes], *, force: bool = False, errors: str = "strict"
 ) -> None:
-    """Write text as UTF-8, or bytes as they are, to a temporary file beside the target, then put it in its place.
+    """Write text as UTF-8, or bytes, to a temporary file beside the target, then put it in place.
 
     The target is checked before the first chunk is asked for.
 
