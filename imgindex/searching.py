@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from . import scan
 from .ahead import ahead, at_hand
 from .errors import PictureError, QueryError, SettingError
-from .records import Match, QueryFailure, SearchResult
+from .records import Hit, Match, QueryFailure, SearchResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from .records import Hit, Pixels, Rows, Way
+    from .records import Pixels, Rows, Way
     from .resources import Resources
     from .store import Store
 
@@ -71,8 +71,12 @@ def search(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Asked:
-    """What a query turned out to be: a row, pixels to make it from, or an error."""
+    """What a query turned out to be: a row, pixels to make it from, or an error.
 
+    A row comes with the id of its indexed picture.
+    """
+
+    id: str | None = None
     row: Rows | None = None
     pixels: Pixels | None = None
     error: str = ""
@@ -100,12 +104,12 @@ def _answer(
             yield QueryFailure(text, one.error)
             continue
         hits, reach = next(answers), wanted.k
-        matches = _matches(store, text, hits)
+        matches = _matches(store, text, one.id, hits)
         while len(matches) < wanted.k and len(hits) == reach:
             # Files of some hits have vanished since they were indexed: look further.
             reach *= _MORE
             _, (hits,) = store.search(row[None], reach, way=wanted.way)
-            matches = _matches(store, text, hits)
+            matches = _matches(store, text, one.id, hits)
         lowest = -2.0 if wanted.min_score is None else wanted.min_score
         yield SearchResult(
             query=text,
@@ -131,9 +135,10 @@ def _ask(resources: Resources, query: Query) -> _Asked:
 
 def _from_file(resources: Resources, path: str) -> _Asked:
     _, data = resources.load(path)
-    row = resources.store().vector(scan.content_id(data))
+    picture_id = scan.content_id(data)
+    row = resources.store().vector(picture_id)
     if row is not None:
-        return _Asked(row=row)
+        return _Asked(picture_id, row)
     return _Asked(pixels=resources.decode(data).pixels)
 
 
@@ -147,12 +152,15 @@ def _from_id(store: Store, text: str) -> _Asked:
         raise QueryError(f"there is no file {text}, and no indexed picture has an id like it")
     if len(ids) > 1:
         raise QueryError(f"several pictures have ids that begin with {text}; give more of it")
-    return _Asked(row=store.vector(ids[0]))
+    return _Asked(ids[0], store.vector(ids[0]))
 
 
-def _matches(store: Store, query: str, hits: Sequence[Hit]) -> list[Match]:
+def _matches(store: Store, query: str, its_id: str | None, hits: Sequence[Hit]) -> list[Match]:
     """Name the files of hits: the query's own path where it is one, else the first still there."""
     own = _absolute(query)
+    if its_id is not None:
+        # Itself first, also where files of other bytes hold the very same pixels.
+        hits = [Hit(its_id, 1.0), *(hit for hit in hits if hit.id != its_id)]
     paths = store.paths([hit.id for hit in hits])
     matches: list[Match] = []
     for hit in hits:

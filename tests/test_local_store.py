@@ -418,14 +418,30 @@ def test_a_graph_that_is_not_the_one_saved_is_never_walked_and_is_rebuilt(
     expected, damage = DAMAGE[what]
     damage(filled)
     assert state(filled) == expected
-    assert walked(filled) == "exact"
     with opened(filled) as store:
         lawful = expected in {"none", "stale"}
         assert [graph_files(filled)[0].name in line for line in store.verify(no_progress)] == (
             [] if lawful else [True]
         )
+    assert walked(filled) == "exact"
+    with opened(filled) as store:
         store.refresh(no_progress)
         assert store.stats().index == "ready"
+        assert store.verify(no_progress) == []
+    assert walked(filled) == "hnsw"
+
+
+def test_a_graph_that_rotted_unseen_is_found_when_it_is_loaded(filled: Path) -> None:
+    graph = graph_files(filled)[0]
+    written = graph.stat()
+    flip(graph, written.st_size // 2)
+    os.utime(graph, ns=(written.st_atime_ns, written.st_mtime_ns))
+    with opened(filled) as store:
+        store.refresh(no_progress)  # believes the time, as it must to be quick
+        assert [graph.name in line for line in store.verify(no_progress)] == [True]
+    assert walked(filled) == "exact"
+    with opened(filled) as store:
+        store.refresh(no_progress)
         assert store.verify(no_progress) == []
     assert walked(filled) == "hnsw"
 
@@ -519,14 +535,14 @@ def test_the_graph_finds_what_the_exact_search_finds(folder: Path) -> None:
 
 def test_the_graph_is_loaded_once_scans_have_cost_as_much(filled: Path) -> None:
     with opened(filled) as store:
-        ways = [store.search(unit(1, seed=n), 3)[0] for n in range(15)]
-        assert ways == ["exact"] * 10 + ["hnsw"] * 5
+        ways = [store.search(unit(1, seed=n), 3)[0] for n in range(29)]
+        assert ways == ["exact"] * 24 + ["hnsw"] * 5
         assert store.search(unit(1), 3, way="exact")[0] == "exact"
     with opened(filled) as store:
         assert store.search(unit(1), 3, way="hnsw")[0] == "hnsw"
         assert store.search(unit(1), 3)[0] == "hnsw"
     with opened(filled) as store:
-        assert store.search(unit(11), 3)[0] == "hnsw"
+        assert store.search(unit(25), 3)[0] == "hnsw"
 
 
 def test_a_graph_that_another_process_brought_up_to_date_is_loaded_anew(filled: Path) -> None:
