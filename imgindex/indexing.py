@@ -164,15 +164,15 @@ class Run:
 
     def meet(self, walk: Iterable[Found | Skipped], progress: Progress) -> None:
         """Take in the files of the walk."""
-        known = self._known
+        known, seen = self._known.get, self._seen.add
         for at, met in enumerate(walk):
             if at % _FILES_A_REPORT == 0:
                 progress("scan", at, 0)
-            self._seen.add(met.path)
+            seen(met.path)
             if isinstance(met, Skipped):
                 self.skipped.append(met)
                 continue
-            file = known.get(met.path)
+            file = known(met.path)
             if (
                 file is None
                 or file.missing

@@ -122,7 +122,8 @@ def _walk(
             except OSError as error:
                 yield Skipped(entry.path, _reason(error))
                 continue
-            if name[name.rfind(".") :].lower() in suffixes and entry.path not in named:
+            suffix = name[name.rfind(".") :]
+            if (suffix in suffixes or suffix.lower() in suffixes) and entry.path not in named:
                 # The common case here, not in _look: a call a file is a fifth of the walk.
                 try:
                     status = entry.stat()
@@ -143,7 +144,7 @@ def _entries(folder: str, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
         return []
     seen.add(identity)
     with os.scandir(folder) as listing:
-        entries = [entry for entry in listing if not entry.name.startswith(".")]
+        entries = [entry for entry in listing if entry.name[0] != "."]
     return sorted(entries, key=attrgetter("name"))
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from imgindex import Library, grouping, open_store, vgg16
+from imgindex import Library, open_store, vgg16
 from imgindex.records import IndexedFile, ModelPin, Picture
 
 if TYPE_CHECKING:
@@ -141,6 +141,8 @@ def search(work: Path) -> None:
 
 def cluster(_: Path) -> None:
     """Exact grouping, growing."""
+    from imgindex import grouping  # what it loads would slow the other measurements
+
     for count in (1_000, 2_000, 5_000, 10_000, 20_000):
         rows = made_rows(count, np.random.default_rng(count))
         print(f"{count:>7,} pictures  {seconds(partial(grouping.cluster, rows)):6.2f} s")

@@ -679,6 +679,23 @@ def test_writers_of_one_store_take_turns(store: Store) -> None:
         np.testing.assert_array_equal(kept, unit(1, seed=number)[0])
 
 
+def test_other_threads_read_while_one_writes(store: Store) -> None:
+    ids, rows = fill(store, 3)
+    answers: list[object] = []
+
+    def read() -> None:
+        answers.append(store.has(ids))
+        answers.append(store.vectors()[0])
+        answers.append([hits[0].id for hits in store.search(rows, 1)[1]])
+        answers.append(len(store.files()))
+
+    with store.writing():
+        thread = threading.Thread(target=read, daemon=True)
+        thread.start()
+        thread.join(20)
+    assert answers == [set(ids), tuple(sorted(ids)), ids, 3]
+
+
 def test_writing_nests_and_ends_with_an_error_inside(store: Store) -> None:
     def fail() -> None:
         with store.writing(), store.writing():

@@ -182,15 +182,17 @@ class LocalStore:
                     # Everything below a folder lies between "folder/" and "folder0".
                     low = os.fsencode(root.rstrip(os.sep) + os.sep)
                     high = low[:-1] + bytes([low[-1] + 1])
+                    found += db.execute(f"{select} WHERE path = ?", (os.fsencode(root),))
                     found += db.execute(
-                        f"{select} WHERE path = ? OR (path >= ? AND path < ?) ORDER BY path",
-                        (os.fsencode(root), low, high),
+                        f"{select} WHERE path >= ? AND path < ? ORDER BY path", (low, high)
                     )
                 if len(roots) > 1:
                     found = sorted(set(found))
         coding, errors = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
         return [
-            IndexedFile(path.decode(coding, errors), size, mtime_ns, name, reason, bool(missing))
+            IndexedFile._make(
+                (path.decode(coding, errors), size, mtime_ns, name, reason, missing != 0)
+            )
             for path, size, mtime_ns, name, reason, missing in found
         ]
 

@@ -28,7 +28,8 @@ class MemoryStore:
 
     def __init__(self) -> None:
         """Make an empty store."""
-        self._lock = threading.RLock()
+        self._writer = threading.RLock()  # one writing thread, for as long as it writes
+        self._lock = threading.RLock()  # whoever touches the dictionaries, for a moment
         self._pin: ModelPin | None = None
         self._pictures: dict[str, Picture] = {}
         self._rows: dict[str, Rows] = {}
@@ -37,8 +38,8 @@ class MemoryStore:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the writer's lock."""
-        with self._lock:
+        """See ``Store.writing``; other threads go on reading."""
+        with self._writer:
             yield
 
     def pinned(self) -> ModelPin | None:
@@ -47,7 +48,7 @@ class MemoryStore:
 
     def pin(self, pin: ModelPin) -> None:
         """See ``Store.pin``."""
-        with self._lock:
+        with self._writer, self._lock:
             check_pin(self.url, self._pin, pin)
             self._pin = self._pin or pin
 
@@ -66,7 +67,7 @@ class MemoryStore:
         self, pictures: Sequence[Picture], rows: Rows, files: Sequence[IndexedFile] = ()
     ) -> None:
         """See ``Store.add``."""
-        with self._lock:
+        with self._writer, self._lock:
             if self._pin is None:
                 raise StoreError("pin a model before adding pictures")
             rows = checked(rows, len(pictures), self._pin.dimension)
@@ -82,20 +83,20 @@ class MemoryStore:
 
     def mark_missing(self, paths: Collection[str]) -> None:
         """See ``Store.mark_missing``."""
-        with self._lock:
+        with self._writer, self._lock:
             for path in paths:
                 if path in self._files:
                     self._files[path] = self._files[path]._replace(missing=True)
 
     def forget(self, paths: Collection[str]) -> None:
         """See ``Store.forget``."""
-        with self._lock:
+        with self._writer, self._lock:
             for path in paths:
                 self._files.pop(path, None)
 
     def prune(self) -> tuple[int, int]:
         """See ``Store.prune``."""
-        with self._lock:
+        with self._writer, self._lock:
             gone = [path for path, file in self._files.items() if file.missing]
             self.forget(gone)
             used = {file.id for file in self._files.values()}
