@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
@@ -33,6 +32,8 @@ def ahead(
         threads: how many calls run at once.
         depth: how many results may wait at once.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     pool = ThreadPoolExecutor(threads, thread_name_prefix="imgindex")
     waiting: deque[Future[Result]] = deque()
     try:

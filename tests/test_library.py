@@ -235,10 +235,11 @@ def test_names_swapped_between_two_files_cost_nothing(
     assert held(library)[str(photos / "b.png")] == an_id(1)
 
 
+@pytest.mark.parametrize("batch", [1, 2, 4, 16])
 def test_copies_are_one_picture_in_many_files(
-    library: Library, photos: Path, spy: Spy, monkeypatch: pytest.MonkeyPatch
+    library: Library, photos: Path, spy: Spy, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    monkeypatch.setattr(embed, "_CPU_BATCH", 2)
+    monkeypatch.setattr(embed, "_CPU_BATCH", batch)
     for number in range(7):
         put(photos / f"copy{number}.png", 1)
     report = library.add([photos])

@@ -17,14 +17,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-import hnswlib
-import numpy as np
-
 from imgindex.errors import LibraryDamagedError, StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import hnswlib
+    import numpy as np
     from numpy.typing import NDArray
 
     from imgindex.records import Progress, Rows
@@ -114,6 +113,8 @@ class Graph:
         rows = len(vectors)
         if rows == 0 or self.trusted(rows):
             return
+        import numpy as np
+
         # Always one that nobody walks yet: adding moves the memory under a search.
         index, first = self._usable(rows) or (self._empty(rows), 0)
         for start in range(first, rows, _CHUNK):
@@ -136,6 +137,8 @@ class Graph:
             queries: float32 [q, d].
             k: at most the rows in the graph.
         """
+        import numpy as np
+
         index = self._index
         assert index is not None  # noqa: S101 - for the type checker; callers see to it
         index.set_ef(max(EF_SEARCH, 2 * k))
@@ -174,6 +177,8 @@ class Graph:
 
     def _read(self, rows: int) -> tuple[hnswlib.Index, int]:
         """Load the saved graph with room for ``rows`` rows; it and how many it holds."""
+        import hnswlib
+
         sidecar = self._sidecar()
         index = hnswlib.Index(space="ip", dim=self._dimension)
         fits = _checksum(self._path) == sidecar.blake2b
@@ -186,6 +191,8 @@ class Graph:
         return index, sidecar.rows
 
     def _empty(self, rows: int) -> hnswlib.Index:
+        import hnswlib
+
         index = hnswlib.Index(space="ip", dim=self._dimension)
         index.init_index(max_elements=rows, M=M, ef_construction=EF_CONSTRUCTION)
         return index

@@ -16,11 +16,9 @@ import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
-from filelock import FileLock, Timeout
 
 from imgindex.errors import (
     LibraryBusyError,
@@ -31,16 +29,16 @@ from imgindex.errors import (
 )
 from imgindex.records import Hit, IndexedFile, ModelPin, Picture, StoreStats
 
-from . import groupings
 from .base import check_pin, without
 from .database import Database, portions
 from .hnsw import Graph
-from .rows import UNIT_TOLERANCE, checked, nearest
 from .vectors import VectorFile
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterator, Sequence
+
+    from filelock import FileLock
 
     from imgindex.records import Grouping, Progress, Rows, Way
 
@@ -67,7 +65,6 @@ class LocalStore:
         self._folder = Path(folder).expanduser().absolute()
         self.url = str(self._folder)
         self._prepare(create=create)
-        self._lock = FileLock(self._folder / "lock", timeout=0, thread_local=False)
         self._writer = threading.RLock()  # one writing thread, for as long as it writes
         self._db = Database(self._folder / "library.sqlite")
         self._file: VectorFile | None = None
@@ -110,7 +107,14 @@ class LocalStore:
         """See ``Store.close``."""
         self._db.close()
         self._file = self._graph = None
-        self._lock.release(force=True)
+        if "_lock" in vars(self):
+            self._lock.release(force=True)
+
+    @cached_property
+    def _lock(self) -> FileLock:
+        from filelock import FileLock  # brings asyncio along: not for those who only read
+
+        return FileLock(self._folder / "lock", timeout=0, thread_local=False)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -122,6 +126,8 @@ class LocalStore:
 
     @contextmanager
     def _held(self) -> Iterator[None]:
+        from filelock import Timeout
+
         with self._writer:
             try:
                 self._lock.acquire()
@@ -165,7 +171,7 @@ class LocalStore:
     def _mapped(self) -> Rows:
         """Every row that the database names, those of pruned pictures included."""
         file = self._vectors()
-        return file.rows(self._count()) if file else np.empty((0, 0), np.float32)
+        return (file or VectorFile(self._folder / "vectors.f32", 0)).rows(self._count())
 
     def files(self, roots: Sequence[str] | None = None) -> list[IndexedFile]:
         """See ``Store.files``."""
@@ -212,6 +218,8 @@ class LocalStore:
         self, pictures: Sequence[Picture], rows: Rows, files: Sequence[IndexedFile] = ()
     ) -> None:
         """See ``Store.add``."""
+        from .rows import checked
+
         with self.writing():
             vectors = self._vectors()
             if vectors is None:
@@ -318,7 +326,7 @@ class LocalStore:
         """See ``Store.vector``."""
         with self._db.reading() as db:
             found = db.execute("SELECT row FROM picture WHERE id = ?", (picture_id,)).fetchone()
-        return None if found is None else np.array(self._mapped()[found[0]])
+        return None if found is None else self._mapped()[found[0]].copy()
 
     def vectors(self) -> tuple[tuple[str, ...], Rows]:
         """See ``Store.vectors``."""
@@ -329,13 +337,15 @@ class LocalStore:
             mapped = self._mapped()
         return (
             tuple(picture_id for picture_id, _ in found),
-            np.array(mapped[[row for _, row in found]]),
+            mapped[[row for _, row in found]],
         )
 
     def search(
         self, queries: Rows, k: int, *, way: Way | None = None
     ) -> tuple[Way, list[list[Hit]]]:
         """See ``Store.search``."""
+        from .rows import nearest
+
         with self._db.reading():
             mapped = self._mapped()
             count = len(mapped)
@@ -347,7 +357,7 @@ class LocalStore:
             found = graph.search(queries, fetch) if graph else None
             ran: Way = "hnsw" if found else "exact"
             where, cosines = found or nearest(mapped, queries, fetch)
-            present = self._present(np.unique(where).tolist())
+            present = self._present({row for line in where.tolist() for row in line})
             hits = [
                 [
                     Hit(present[row], float(cosine))
@@ -388,7 +398,7 @@ class LocalStore:
             self._graph = Graph(self._folder, pin.dimension, str(generation))
         return self._graph
 
-    def _present(self, rows: list[int]) -> dict[int, str]:
+    def _present(self, rows: Collection[int]) -> dict[int, str]:
         with self._db.reading() as db:
             return dict(
                 pair
@@ -408,11 +418,15 @@ class LocalStore:
 
     def save_grouping(self, grouping: Grouping) -> None:
         """See ``Store.save_grouping``."""
+        from . import groupings
+
         with self._transaction() as db:
             groupings.save(db, grouping)
 
     def grouping(self) -> Grouping | None:
         """See ``Store.grouping``."""
+        from . import groupings
+
         with self._db.reading() as db:
             whole = groupings.load(db)
             here = {row[0] for row in db.execute("SELECT id FROM picture")}
@@ -441,6 +455,8 @@ class LocalStore:
 
     def verify(self, progress: Progress) -> list[str]:
         """See ``Store.verify``."""
+        from .rows import not_unit
+
         with self._db.reading() as db:
             # In this order, since another process may add rows in between.
             named = dict(db.execute("SELECT row, id FROM picture"))
@@ -453,11 +469,10 @@ class LocalStore:
         ]
         mapped = self._mapped()
         for start in range(0, rows, _VERIFY_BLOCK):
-            lengths = np.linalg.norm(mapped[start : start + _VERIFY_BLOCK], axis=1)
             wrong += [
                 f"vectors.f32: row {start + at} of picture {named[start + at]} "
-                f"has length {lengths[at]:.4g} instead of 1"
-                for at in np.flatnonzero(~(np.abs(lengths - 1) < UNIT_TOLERANCE)).tolist()
+                f"has length {length:.4g} instead of 1"
+                for at, length in not_unit(mapped[start : start + _VERIFY_BLOCK])
                 if start + at in named
             ]
             progress("verify", min(rows, start + _VERIFY_BLOCK), rows)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from imgindex.records import Rows
 
-UNIT_TOLERANCE = 1e-3
+_UNIT_TOLERANCE = 1e-3
 _BLOCK = 65_536
 
 
@@ -28,13 +28,16 @@ def checked(rows: Rows, count: int, dimension: int) -> Rows:
         raise StoreError(
             f"rows of shape {rows.shape} cannot be stored; expected {count, dimension}"
         )
-    lengths = np.linalg.norm(rows, axis=1)
-    wrong = np.flatnonzero(~(np.abs(lengths - 1) < UNIT_TOLERANCE))
-    if len(wrong):
-        raise StoreError(
-            f"row {wrong[0]} has length {lengths[wrong[0]]:.4g}; embeddings must have length 1"
-        )
+    for row, length in not_unit(rows):
+        raise StoreError(f"row {row} has length {length:.4g}; embeddings must have length 1")
     return rows
+
+
+def not_unit(rows: Rows) -> list[tuple[int, float]]:
+    """The rows whose length is not 1, not finite ones among them, each with its length."""
+    lengths = np.linalg.norm(rows, axis=1)
+    wrong = np.flatnonzero(~(np.abs(lengths - 1) < _UNIT_TOLERANCE))
+    return [(int(row), float(lengths[row])) for row in wrong]
 
 
 def nearest(rows: Rows, queries: Rows, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

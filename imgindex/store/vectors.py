@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from imgindex.errors import LibraryDamagedError, StoreError
 
 if TYPE_CHECKING:
@@ -60,6 +58,8 @@ class VectorFile:
         Raises:
             LibraryDamagedError: there are fewer.
         """
+        import numpy as np
+
         if count == 0:
             return np.empty((0, self.dimension), np.float32)
         mapped = self._map  # another thread may map more of the file meanwhile
