@@ -69,7 +69,7 @@ class Settings:
         environ = os.environ if environ is None else environ
         home = environ.get("IMGINDEX_HOME")
         if home:
-            base = Path(home).expanduser().absolute()
+            base = Path(os.path.abspath(os.path.expanduser(home)))  # noqa: PTH111 - Path's raises for unknown users
             data = cache = settings = base
         else:
             from platformdirs import PlatformDirs

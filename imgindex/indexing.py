@@ -6,6 +6,7 @@ bytes that the library has are never embedded again, whatever path they turn up 
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from contextlib import closing
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from . import pixels, scan
 from .ahead import ahead
-from .errors import PictureError, PictureTooLargeError
+from .errors import LibraryNotFoundError, ModelFileError, PictureError, PictureTooLargeError
 from .records import AddReport, Found, IndexedFile, Picture, Skipped
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def index(
         os.path.abspath(os.path.expanduser(root))  # noqa: PTH111 - Path's raises for unknown users
         for root in roots
     ]
-    walk = scan.walk(places, pixels.SUFFIXES)
+    walk = scan.walk(_walkable(resources, places), pixels.SUFFIXES)
     pin = resources.settle_model()
     store = resources.store(create=True)
     with store.writing():
@@ -71,6 +72,18 @@ def index(
     )
 
 
+def _walkable(resources: Resources, places: list[str]) -> list[str]:
+    """The places less those that have vanished with files that the library knows."""
+    gone = {place for place in places if not os.path.lexists(place)}
+    if not gone:
+        return places
+    try:
+        store = resources.store()
+    except LibraryNotFoundError:
+        return places
+    return [place for place in places if place not in gone or not store.files([place])]
+
+
 def _embed(resources: Resources, run: Run, progress: Progress) -> None:
     """Read, decode, embed and keep what is to do, batch by batch."""
     size = resources.embedder().batch
@@ -89,9 +102,30 @@ def _embed(resources: Resources, run: Run, progress: Progress) -> None:
             if decoded == size or len(batch) == _FILES_A_COMMIT or done == len(run.todo):
                 fresh = run.fresh(batch)
                 rows = resources.encode([one.pixels for one in fresh if one.pixels is not None])
-                run.keep(batch, fresh, rows)
+                run.keep(*_with_embeddings(batch, fresh, rows))
                 batch = []
                 progress("embed", done, len(run.todo))
+
+
+def _with_embeddings(
+    batch: list[Reading], fresh: list[Reading], rows: Rows
+) -> tuple[list[Reading], list[Reading], Rows]:
+    """Turn those readings into unreadable ones that the model finds nothing in."""
+    good = [not math.isnan(row[0]) for row in rows]
+    if all(good):
+        return batch, fresh, rows
+    if not any(good) and len(good) > 1:
+        raise ModelFileError(
+            f"the model gave no usable numbers for any of {len(good)} pictures, the first of them "
+            f"{fresh[0].found.path}; its file may be damaged: import or pull it again"
+        )
+    empty = {item.id for item, fine in zip(fresh, good, strict=True) if not fine}
+    reason = "the model finds nothing in it"
+    return (
+        [Reading(item.found, reason=reason) if item.id in empty else item for item in batch],
+        [item for item in fresh if item.id not in empty],
+        rows[good],
+    )
 
 
 def _read(resources: Resources, found: Found) -> Reading:
@@ -168,10 +202,10 @@ class Run:
         for at, met in enumerate(walk):
             if at % _FILES_A_REPORT == 0:
                 progress("scan", at, 0)
-            seen(met.path)
             if isinstance(met, Skipped):
                 self.skipped.append(met)
                 continue
+            seen(met.path)
             file = known(met.path)
             if (
                 file is None
@@ -187,18 +221,22 @@ class Run:
 
     def walked(self) -> set[str]:
         """End the walk; the paths that are known and not there any more."""
-        for path in self._known.keys() - self._seen:
+        for path in sorted(self._known.keys() - self._seen):
             file = self._known[path]
-            # A file may be there without being met: below a folder that cannot be read just now,
-            # or under a name that only an argument gave.
-            if not file.missing and not os.path.lexists(path) and not self._hidden(path):
+            # A file may be there without being met: behind a link to a folder that has another
+            # name here, below a folder that cannot be read just now, or under a name that only an
+            # argument gave.
+            if file.missing:
+                continue
+            met = scan.look(path)
+            if isinstance(met, Found):
+                if (met.size, met.mtime_ns) != (file.size, file.mtime_ns):
+                    self.todo.append(met)
+            elif scan.vanished(path):
                 self.gone.add(path)
                 if file.id is not None:
                     self._gone_copies.setdefault(file.id, []).append(path)
         return set(self.gone)
-
-    def _hidden(self, path: str) -> bool:
-        return any(path.startswith(skipped.path + os.sep) for skipped in self.skipped)
 
     def fresh(self, batch: list[Reading]) -> list[Reading]:
         """Those readings of a batch that have to be embedded, each content once."""
@@ -256,7 +294,7 @@ class Run:
             return copies.pop()
         # It may have come from outside the roots of this run.
         for other in self._store.paths([picture_id]).get(picture_id, []):
-            if other != path and not os.path.lexists(other):
+            if other != path and scan.vanished(other):
                 return other
         return None
 

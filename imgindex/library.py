@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import GroupingError, PictureError, QueryError
+from . import pixels
+from .errors import ExportError, GroupingError, LibraryDamagedError, PictureError, QueryError
 from .indexing import index
 from .records import (
     Group,
@@ -65,7 +65,8 @@ class Library:
         """Name a library; it is opened when it is first used, and made by the first ``add``.
 
         Args:
-            location: a folder, ``memory:``, or an open store; None for the default of ``Settings``.
+            location: a folder, an open store, or ``memory:`` for a library that ends when it is
+                closed; None for the default of ``Settings``.
             model: name or file of a model; None for the library's own, else a trained one.
             device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
             max_megapixels: the largest picture to decode; None derives it from the memory.
@@ -255,7 +256,9 @@ class Library:
         Raises:
             GroupingError: there is no grouping yet.
         """
-        kept = self.grouping()
+        return self._members(self.grouping())
+
+    def _members(self, kept: Grouping) -> list[Member]:
         paths = self._resources.store().paths(kept.ids)
         columns = (kept.labels, kept.strengths, kept.outliers, kept.exemplars)
         return [
@@ -291,10 +294,10 @@ class Library:
         from . import export
 
         kept = self.grouping()
-        members = self.members()
+        members = self._members(kept)
         here = {member.group for member in members}
         return export.write(
-            Path(target).expanduser(),
+            self._target(target, force=force),
             export.Export(
                 members=members,
                 groups=[group for group in kept.groups if group.id in here],
@@ -308,6 +311,44 @@ class Library:
             force=force,
             progress=progress,
         )
+
+    def save_page(
+        self, result: SearchResult, target: str | os.PathLike[str], *, force: bool = False
+    ) -> None:
+        """Write the matches of a search as one self-contained page.
+
+        Args:
+            result: the matches.
+            target: the ``.html`` file to make.
+            force: replace a file that is there.
+
+        Raises:
+            ExportError: the target is taken, or cannot be written.
+        """
+        from . import results
+
+        place = self._target(target, force=force)
+        results.write_page(result, place, thumbnail=self.thumbnail, force=force)
+
+    def save_montage(
+        self, result: SearchResult, target: str | os.PathLike[str], *, force: bool = False
+    ) -> None:
+        """Draw the matches of a search as a contact sheet, a PNG file; see ``save_page``."""
+        from . import results
+
+        place = self._target(target, force=force)
+        results.write_montage(result, place, thumbnail=self.thumbnail, force=force)
+
+    def _target(self, target: str | os.PathLike[str], *, force: bool) -> str:
+        """Where to write; never over a picture of the library, whatever name it goes by.
+
+        Raises:
+            ExportError: a file is there that holds one.
+        """
+        place = os.path.abspath(os.path.expanduser(target))  # noqa: PTH111 - Path's raises for unknown users
+        if force and os.path.isfile(place) and self._resources.holds(place):  # noqa: PTH113 - place is text
+            raise ExportError(f"{place} is a picture of the library; choose another name")
+        return place
 
     def paths(self, ids: Collection[str]) -> dict[str, list[str]]:
         """The files of some pictures, those that are present; unknown ids are left out.
@@ -358,17 +399,17 @@ class Library:
         Raises:
             LibraryNotFoundError: there is none.
         """
-        return self._resources.store().verify(progress)
+        try:
+            return self._resources.store().verify(progress)
+        except LibraryDamagedError as error:  # so badly that the check could not go on
+            return [str(error)]
 
 
 def _check_memory(count: int) -> None:
     """Refuse an exact grouping whose distances the memory cannot hold."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return
+    memory = pixels.memory()
     needed = 4 * count * count
-    if needed > _MEMORY_SHARE * memory:
+    if memory is not None and needed > _MEMORY_SHARE * memory:
         raise GroupingError(
             f"grouping {count:,} pictures needs {needed / 1e9:.0f} GB for their distances, and "
             f"this machine has {memory / 1e9:.0f} GB; group a smaller library"

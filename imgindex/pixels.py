@@ -197,12 +197,19 @@ def default_max_megapixels() -> float:
         A whole number between 64 and 1000; 178 (where Pillow by itself gives up) if the memory's
         size cannot be told.
     """
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
+    bytes_here = memory()
+    if bytes_here is None:
         return 178.0
-    share = memory / 4 / (os.cpu_count() or 1)
+    share = bytes_here / 4 / (os.cpu_count() or 1)
     return float(min(max(share // (_BYTES_PER_PIXEL * 1_000_000), 64), 1000))
+
+
+def memory() -> int | None:
+    """The machine's memory in bytes; None where the system does not tell (Windows)."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

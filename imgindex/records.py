@@ -285,7 +285,8 @@ class Grouping:
         strengths: float32 [n] in [0, 1], how firmly a picture sits in its group; 0 for noise.
         outliers: float32 [n] in [0, 1], GLOSH outlier scores.
         exemplars: bool [n], True for a picture at its group's densest level.
-        groups: the groups, largest first; ``groups[i].id == i``.
+        groups: the groups, by id, which is by falling size when they are made; one whose pictures
+            were all pruned since then is left out, so ``groups[i].id`` may be above i.
         settings: how it was made.
         created: when, ISO 8601 in UTC.
     """

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import pixels, scan
 from .config import Settings
-from .errors import LibraryNotFoundError, ModelNotFoundError, SettingError
+from .errors import LibraryNotFoundError, ModelNotFoundError, PictureError, SettingError
 from .records import ModelPin
 from .store import check_pin, open_store
 
@@ -52,6 +52,7 @@ class Resources:
         # Uncompressed files have at most 8 bytes a pixel, and something around them.
         self._max_bytes = int(min(self._max_megapixels * 8e6, 2.0**62)) + 2**26
         self._embedder: Embedder | None = None
+        self._checked = False
         self._opening = threading.Lock()
         self._loading = threading.Lock()
 
@@ -78,6 +79,10 @@ class Resources:
             raise LibraryNotFoundError(
                 f"the library {store.url} is empty; fill it with: imgindex index FOLDER"
             )
+        if self.settings.model is not None and not self._checked:
+            # Also where nothing has to be embedded: who names a model is told that it is not here.
+            check_pin(store.url, pin, _pin(self._model(pin)[1]))
+            self._checked = True
         return store, pin
 
     def settle_model(self) -> ModelPin:
@@ -108,7 +113,7 @@ class Resources:
             if self._embedder is None:
                 store, pinned = self.filled()
                 path, card = self._model(pinned)
-                check_pin(store.url, pinned, _pin(card))
+                check_pin(store.url, pinned, _pin(card))  # a file may have been replaced meanwhile
                 self._embedder = Embedder(path, self.settings.device)
             return self._embedder
 
@@ -134,6 +139,13 @@ class Resources:
     def load(self, path: str) -> tuple[Found, bytes]:
         """Read a file whole; see ``scan.load``."""
         return scan.load(path, self._max_bytes)
+
+    def holds(self, path: str) -> bool:
+        """Whether a file's content is a picture of the library."""
+        try:
+            return bool(self.store().has([scan.content_id(self.load(path)[1])]))
+        except PictureError:
+            return False
 
     def decode(self, data: bytes) -> Decoded:
         """Decode a picture as the model wants it; see ``pixels.decode``."""
@@ -162,10 +174,12 @@ class Resources:
         if name is None and pinned is not None:
             found = models.find(pinned.fingerprint, folder)
             if found is None and pinned.name != models.UNTRAINED:
+                official = any(pinned.name == one.name for one in models.OFFICIAL)
+                pull = f"imgindex model pull {pinned.name}, or: " if official else ""
                 raise ModelNotFoundError(
                     f"the library was built with {pinned.name} (fingerprint "
                     f"{pinned.fingerprint[:12]}), which is not here; bring it back with: "
-                    f"imgindex model pull {pinned.name}, or: imgindex model import FILE"
+                    f"{pull}imgindex model import FILE"
                 )
             path = found or models.resolve(models.UNTRAINED, folder)
         else:

@@ -91,6 +91,21 @@ def load(path: str, limit: int) -> tuple[Found, bytes]:
     return Found(path, *_version(after)), data
 
 
+def look(path: str) -> Found | Skipped:
+    """Look at one path without walking; nothing is opened."""
+    return _look(path)
+
+
+def vanished(path: str) -> bool:
+    """Whether no regular file is there; what just cannot be looked at has not vanished."""
+    try:
+        return not S_ISREG(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+
+
 def content_id(data: bytes) -> str:
     """Name a file by its content: BLAKE2b with 16 bytes (RFC 7693) as 32 hex digits."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()

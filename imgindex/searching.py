@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -92,6 +93,10 @@ def _answer(
     asked = list(ahead(partial(_ask, resources), queries, threads=threads, depth=len(queries)))
     embedded = iter(resources.encode([one.pixels for one in asked if one.pixels is not None]))
     rows = [next(embedded) if one.pixels is not None else one.row for one in asked]
+    for place, row in enumerate(rows):
+        if row is not None and math.isnan(row[0]):
+            rows[place] = None
+            asked[place] = _Asked(error=f"the model finds nothing in {queries[place]}")
     known = [row for row in rows if row is not None]
     ran: Way = "exact"
     found: list[list[Hit]] = []
@@ -165,7 +170,7 @@ def _matches(store: Store, query: str, its_id: str | None, hits: Sequence[Hit]) 
     matches: list[Match] = []
     for hit in hits:
         copies = paths.get(hit.id, [])
-        path = own if own in copies else next(filter(os.path.exists, copies), None)
+        path = own if own in copies else next(filter(os.path.isfile, copies), None)
         if path is not None:
             matches.append(Match(len(matches) + 1, path, hit.id, hit.score))
     return matches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
@@ -91,9 +92,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Write the result as JS
 def main() -> None:
     """Run the command line."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            # Paths may hold bytes that are not UTF-8; they go out as they came in.
-            stream.reconfigure(errors="surrogateescape")
+        if isinstance(stream, io.TextIOWrapper):
+            if stream.isatty():
+                stream.reconfigure(errors="backslashreplace")
+            else:
+                # Names may hold bytes that are not UTF-8: into pipes and files they go out as they
+                # came in, in the same encoding and with the same line ends on every system.
+                stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
     app()
 
 
@@ -239,6 +244,10 @@ def search(  # noqa: PLR0913 - one parameter an option
     if (query is None) == (batch is None):
         raise SettingError("give one picture (or its id) as QUERY, or many with --batch FILE")
     shape = found.Shape.chosen(json=json, csv=csv, paths=paths, null=null)
+    if batch is not None and (html or montage or shape is not found.Shape.TABLE):
+        raise SettingError(
+            "--batch writes JSON Lines: leave --json, --csv, --paths, --html and --montage out"
+        )
     with Library(library, model=model, device=device, max_megapixels=max_megapixels) as opened:
         if batch is not None:
             found.answer_batch(opened, batch, k, min_score, exact=exact)
@@ -379,7 +388,12 @@ def status(*, library: LibraryOption = None, json: JsonOption = False) -> None:
             ("library", shown.library),
             ("pictures", f"{shown.pictures:,} in {counted(shown.files, 'file')}"),
             *([("besides", ", ".join(unseen))] if unseen else []),
-            ("model", f"{shown.model}, {shown.dimension} numbers a picture"),
+            (
+                "model",
+                f"{shown.model}, {shown.dimension} numbers a picture"
+                if shown.model
+                else "none yet",
+            ),
             ("vectors", f"{shown.vectors:,}"),
             ("index", shown.index),
             ("groups", "none yet" if shown.groups is None else f"{shown.groups} ({shown.grouped})"),

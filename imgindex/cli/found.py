@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgindex import results
 from imgindex.errors import QueryError, SettingError
 
-from .show import as_csv, as_json, line, note
+from .show import as_csv, as_json, line, note, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rich.console import Console, RenderableType
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 _THUMBNAIL_CELLS = 12
 _THUMBNAIL_PIXELS = 192
+_CHUNK = 65_536
 
 
 def answer_batch(
@@ -35,15 +35,27 @@ def answer_batch(
 
 
 def _queries(source: str) -> Iterator[str]:
-    if source == "-":
-        lines = sys.stdin.buffer
-        yield from (os.fsdecode(query) for one in lines if (query := one.rstrip(b"\r\n")))
-        return
     try:
-        with Path(source).expanduser().open("rb") as file:
-            yield from (os.fsdecode(query) for one in file if (query := one.rstrip(b"\r\n")))
-    except OSError as error:
-        raise QueryError(f"cannot read the queries in {source}: {error.strerror}") from error
+        if source == "-":
+            yield from _lines(sys.stdin.fileno())
+            return
+        with open(os.path.expanduser(source), "rb") as file:  # noqa: PTH111, PTH123 - Path's raises for unknown users
+            yield from _lines(file.fileno())
+    except (OSError, ValueError) as error:
+        raise QueryError(f"cannot read the queries in {source}: {error}") from error
+
+
+def _lines(handle: int) -> Iterator[str]:
+    """The lines of an open file as they come, empty ones left out.
+
+    Not through a buffered file: whoever still waits in one when the program ends, brings it down.
+    """
+    rest = b""
+    while chunk := os.read(handle, _CHUNK):
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (os.fsdecode(query) for one in lines if (query := one.rstrip(b"\r")))
+    if query := rest.rstrip(b"\r"):
+        yield os.fsdecode(query)
 
 
 class Shape(Enum):
@@ -88,9 +100,9 @@ def write_files(
     force: bool,
 ) -> None:
     """Write the page and the contact sheet that were asked for, and say where they are."""
-    for target, write in ((html, results.write_page), (montage, results.write_montage)):
+    for target, save in ((html, library.save_page), (montage, library.save_montage)):
         if target is not None:
-            write(result, target, thumbnail=library.thumbnail, force=force)
+            save(result, target, force=force)
             note(f"wrote {target}")
 
 
@@ -135,7 +147,7 @@ def _table(library: Library, result: SearchResult, *, thumbnails: bool) -> None:
         cells: list[RenderableType] = [str(match.rank), f"{match.score:.4f}"]
         if drawn:
             cells.append(_drawn(library, match.path, console))
-        cells.append(Text(match.path.encode("utf-8", "replace").decode()))
+        cells.append(Text(visible(match.path).encode("utf-8", "replace").decode()))
         table.add_row(*cells)
     console.print(table)
 

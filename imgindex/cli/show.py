@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import os
+import re
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from imgindex.records import Progress, Skipped
 
 Arguments = ParamSpec("Arguments")
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # all but the end of a line
 
 FAILED, USAGE, SKIPPED, INTERRUPTED = 1, 2, 3, 130
 
@@ -44,8 +48,17 @@ def command(
             # The reader has seen enough. Python would complain when it flushes at the end.
             sys.stdout = None
             raise typer.Exit(FAILED) from None
+        except OSError as error:
+            # What the library does comes as ImgindexError: most likely the disk behind ">" is full.
+            _drop_output()
+            stop(f"reading or writing failed: {error}", FAILED)
 
     return run
+
+
+def _drop_output() -> None:
+    """Keep Python from failing a second time when it flushes at the end."""
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - open to the end
 
 
 def stop(message: str, code: int) -> NoReturn:
@@ -56,13 +69,18 @@ def stop(message: str, code: int) -> NoReturn:
 
 def note(text: str) -> None:
     """Say something beside the result."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write((visible(text) if sys.stderr.isatty() else text) + "\n")
     sys.stderr.flush()
 
 
 def line(text: str = "", end: str = "\n") -> None:
-    """Write a line of the result; names that are not UTF-8 come out as the bytes they are."""
-    sys.stdout.write(text + end)
+    """Write a line of the result; into a pipe, names come out as the bytes they are."""
+    sys.stdout.write((visible(text) if sys.stdout.isatty() else text) + end)
+
+
+def visible(text: str) -> str:
+    """The text with control characters spelled out: a file's name must not steer the terminal."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def as_json(record: Any, *, compact: bool = False) -> None:
@@ -134,11 +152,13 @@ def progress_bar() -> Iterator[Progress]:
     )
     from rich.text import Text
 
+    from imgindex.download import STAGE
+
     class Amount(ProgressColumn):
         """How much is done, and how fast."""
 
         def render(self, task: Task) -> Text:
-            if task.description == "download":
+            if task.description == STAGE:
                 speed = f" {amount(task.speed)}/s" if task.speed else ""
                 return Text(f"{amount(task.completed)}{speed}")
             total = f"/{task.total:,.0f}" if task.total else ""

@@ -46,8 +46,9 @@ def write_file(
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise ExportError(f"cannot write {target}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ExportError(f"cannot write {target}: {reason}") from error
 
 
 def check_parent(path: Path) -> None:
@@ -56,14 +57,14 @@ def check_parent(path: Path) -> None:
     Raises:
         ExportError: it is not there.
     """
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):  # noqa: PTH112 - Path's raises for names that are too long
         raise ExportError(
             f"cannot write {path}: there is no folder {path.parent}; create it or choose another"
         )
 
 
 def _check_free(path: Path, *, force: bool) -> None:
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - as above
         raise ExportError(f"cannot write {path}: it is a folder; name a file")
     if os.path.lexists(path) and not force:
         raise ExportError(f"{path} exists already; choose another name, or ask to replace it")

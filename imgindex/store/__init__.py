@@ -18,7 +18,7 @@ def open_store(url: str | os.PathLike[str], *, create: bool = False) -> Store:
     """Open the store at a place.
 
     Args:
-        url: a folder for the local store, or ``memory:`` for one that ends with the process.
+        url: a folder for the local store, or ``memory:`` for one that ends when it is closed.
         create: make an empty one if there is none.
 
     Raises:

@@ -1,8 +1,8 @@
 """The Protocol of every store.
 
 A store holds pictures by content, one unit row each, and files by path. Methods are safe to call
-from several threads. Those that change something take the writer's lock for their own length;
-``writing`` holds it over many. Every change is whole or absent, also after a kill.
+from several threads. Those that change pictures, files or vectors take the writer's lock for their
+own length; ``writing`` holds it over many. Every change is whole or absent, also after a kill.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from imgindex.errors import ModelMismatchError
+from imgindex.errors import ModelMismatchError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Sequence
@@ -122,7 +122,7 @@ class Store(Protocol):
         """Bring what is derived from the vectors (the HNSW graph) up to date."""
 
     def save_grouping(self, grouping: Grouping) -> None:
-        """Keep a grouping in place of the last one."""
+        """Keep a grouping in place of the last one; also while another process adds pictures."""
 
     def grouping(self) -> Grouping | None:
         """The grouping kept last; pictures pruned since then are left out."""
@@ -156,6 +156,16 @@ def check_pin(url: str, pinned: ModelPin | None, pin: ModelPin) -> None:
         f"the library {url} was built with {told(pinned)}, not with {told(pin)}; "
         "their vectors cannot be compared. Use that model, or another --library"
     )
+
+
+def check_file(file: IndexedFile) -> None:
+    """Let a file through if it holds a picture, or says why not.
+
+    Raises:
+        StoreError: it does neither, or both.
+    """
+    if (file.id is None) == (file.reason is None):
+        raise StoreError(f"{file.path} needs either the id of a picture or the reason for none")
 
 
 def within(path: str, roots: Sequence[str]) -> bool:

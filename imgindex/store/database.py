@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import uuid
 from contextlib import contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from imgindex.errors import (
     LibraryBusyError,
@@ -36,7 +38,11 @@ class Database:
         self._turn = threading.RLock()
         try:
             self._connection = sqlite3.connect(
-                path, isolation_level=None, check_same_thread=False, timeout=_PATIENCE
+                _address(path),
+                uri=True,
+                isolation_level=None,
+                check_same_thread=False,
+                timeout=_PATIENCE,
             )
         except sqlite3.Error as error:
             raise StoreError(f"cannot open {path}: {error}") from error
@@ -104,10 +110,7 @@ class Database:
                     raise LibraryBusyError(f"{self.path} is in use: {error}; try again") from error
                 raise StoreError(f"{self.path}: {error}") from error
             except sqlite3.DatabaseError as error:
-                raise LibraryDamagedError(
-                    f"{self.path} is damaged ({error}); restore it from a backup, "
-                    "or index into a new --library"
-                ) from error
+                raise self.damaged(error) from error
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -122,11 +125,38 @@ class Database:
                     db.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Take the turn and read everything as it is at one moment; may be nested."""
+        with self.reading() as db:
+            if db.in_transaction:
+                yield db
+                return
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.execute("ROLLBACK")
+
     def get(self, key: str) -> Any:
-        """A setting, or None."""
+        """A setting, or None.
+
+        Raises:
+            LibraryDamagedError: it is no JSON.
+        """
         with self.reading() as db:
             found = db.execute("SELECT value FROM setting WHERE key = ?", (key,)).fetchone()
-        return None if found is None else json.loads(found[0])
+        try:
+            return None if found is None else json.loads(found[0])
+        except (TypeError, ValueError) as error:
+            raise self.damaged(f"its setting {key} is not JSON") from error
+
+    def damaged(self, what: object) -> LibraryDamagedError:
+        """The error to raise for content that imgindex did not write."""
+        return LibraryDamagedError(
+            f"{self.path} is damaged ({what}); restore it from a backup, "
+            "or index into a new --library"
+        )
 
     def put(self, key: str, value: Any) -> None:
         """Keep a setting."""
@@ -149,6 +179,16 @@ class Database:
         """Let go of the file."""
         with self._turn:
             self._connection.close()
+
+
+def _address(path: Path) -> str:
+    """The file as a URI; where nothing may be written SQLite must not expect to."""
+    quoted = f"file:{quote(os.fsencode(path.absolute()))}"
+    if os.access(path.parent, os.W_OK) and (os.access(path, os.W_OK) or not path.exists()):
+        return quoted
+    # Without a log beside it the file is whole, and nobody changes it under the reader.
+    log = path.with_name(path.name + "-wal")
+    return f"{quoted}?mode=ro" + ("" if log.exists() and log.stat().st_size else "&immutable=1")
 
 
 def portions(values: Iterable[Any]) -> Iterator[tuple[str, list[Any]]]:

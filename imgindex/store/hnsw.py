@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -155,6 +154,10 @@ class Graph:
             return []
         return [f"{self._path} does not fit its sidecar; the next index run rebuilds it"]
 
+    def discard(self) -> None:
+        """Drop the sidecar: without it the next index run builds the graph anew."""
+        self._side.unlink()
+
     def sound(self, rows: int) -> bool:
         """Whether the saved graph is ready and every byte of it is as it was saved."""
         try:
@@ -181,13 +184,15 @@ class Graph:
 
         sidecar = self._sidecar()
         index = hnswlib.Index(space="ip", dim=self._dimension)
-        fits = _checksum(self._path) == sidecar.blake2b
-        if fits:
-            index.load_index(str(self._path), max_elements=max(rows, sidecar.rows))
-        if not fits or index.get_current_count() != sidecar.rows:
-            with suppress(OSError):  # without a sidecar the next index run builds it anew
-                self._side.unlink()
-            raise LibraryDamagedError(f"{self._path} is damaged; the next index run rebuilds it")
+        damaged = f"{self._path} is damaged; the next index run rebuilds it"
+        if _checksum(self._path) != sidecar.blake2b:
+            raise LibraryDamagedError(damaged)
+        try:
+            index.load_index(_name(self._path), max_elements=max(rows, sidecar.rows))
+        except RuntimeError as error:
+            raise LibraryDamagedError(f"{damaged} ({error})") from error
+        if index.get_current_count() != sidecar.rows:
+            raise LibraryDamagedError(damaged)
         return index, sidecar.rows
 
     def _empty(self, rows: int) -> hnswlib.Index:
@@ -217,7 +222,10 @@ class Graph:
 
     def _save(self, index: hnswlib.Index, rows: int) -> None:
         temporary = self._path.with_suffix(".part")
-        index.save_index(str(temporary))
+        try:
+            index.save_index(_name(temporary))
+        except RuntimeError as error:
+            raise StoreError(f"cannot save the graph {temporary}: {error}") from error
         expected = index.index_file_size()
         size = temporary.stat().st_size if temporary.exists() else 0
         if size != expected:
@@ -240,6 +248,11 @@ class Graph:
         beside.write_text(json.dumps(asdict(sidecar), indent=1) + "\n", "utf-8")
         _sync(beside)
         beside.replace(self._side)
+
+
+def _name(path: Path) -> str:
+    """A file's name for hnswlib, whose strings are bytes: so any name will do."""
+    return os.fsencode(path)  # type: ignore[return-value]  # its stubs do not know
 
 
 def _checksum(path: Path) -> str:

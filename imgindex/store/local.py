@@ -12,9 +12,8 @@ leaves at most a tail of rows that nothing names; the next writer cuts it off.
 from __future__ import annotations
 
 import os
-import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 _SCANS_WORTH_A_LOAD = 24
 _VERIFY_BLOCK = 65_536
 _OVERFETCH = 4
-_LATEST = 2**63 - 1  # nanoseconds; a file may claim to be from after the year 2262
 
 _PRESENT = "EXISTS (SELECT 1 FROM file WHERE picture = picture.row AND NOT missing)"
 
@@ -62,7 +60,7 @@ class LocalStore:
             LibraryFormatError: the folder holds other things, or a newer imgindex wrote it.
             LibraryDamagedError: its files contradict each other.
         """
-        self._folder = Path(folder).expanduser().absolute()
+        self._folder = Path(os.path.abspath(os.path.expanduser(folder)))  # noqa: PTH111 - Path's raises for unknown users
         self.url = str(self._folder)
         self._prepare(create=create)
         self._writer = threading.RLock()  # one writing thread, for as long as it writes
@@ -77,7 +75,13 @@ class LocalStore:
             raise
 
     def _prepare(self, *, create: bool) -> None:
-        if (self._folder / "library.sqlite").exists():
+        try:
+            (self._folder / "library.sqlite").stat()
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except (OSError, ValueError) as error:
+            raise StoreError(f"cannot open a library at {self._folder}: {error}") from error
+        else:
             return
         if not create:
             raise LibraryNotFoundError(
@@ -107,8 +111,6 @@ class LocalStore:
         """See ``Store.close``."""
         self._db.close()
         self._file = self._graph = None
-        if "_lock" in vars(self):
-            self._lock.release(force=True)
 
     @cached_property
     def _lock(self) -> FileLock:
@@ -150,7 +152,10 @@ class LocalStore:
     def pinned(self) -> ModelPin | None:
         """See ``Store.pinned``."""
         pin = self._db.get("model")
-        return None if pin is None else ModelPin(**pin)
+        try:
+            return None if pin is None else ModelPin(**pin)
+        except TypeError as error:
+            raise self._db.damaged("its setting model is no model") from error
 
     def pin(self, pin: ModelPin) -> None:
         """See ``Store.pin``."""
@@ -175,32 +180,10 @@ class LocalStore:
 
     def files(self, roots: Sequence[str] | None = None) -> list[IndexedFile]:
         """See ``Store.files``."""
-        select = (
-            "SELECT path, size, mtime_ns, picture.id, reason, missing "
-            "FROM file LEFT JOIN picture ON picture = row"
-        )
-        found = []
+        from . import files
+
         with self._db.reading() as db:
-            if roots is None:
-                found = db.execute(select + " ORDER BY path").fetchall()
-            else:
-                for root in roots:
-                    # Everything below a folder lies between "folder/" and "folder0".
-                    low = os.fsencode(root.rstrip(os.sep) + os.sep)
-                    high = low[:-1] + bytes([low[-1] + 1])
-                    found += db.execute(f"{select} WHERE path = ?", (os.fsencode(root),))
-                    found += db.execute(
-                        f"{select} WHERE path >= ? AND path < ? ORDER BY path", (low, high)
-                    )
-                if len(roots) > 1:
-                    found = sorted(set(found))
-        coding, errors = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
-        return [
-            IndexedFile._make(
-                (path.decode(coding, errors), size, mtime_ns, name, reason, missing != 0)
-            )
-            for path, size, mtime_ns, name, reason, missing in found
-        ]
+            return files.load(db, roots)
 
     def has(self, ids: Collection[str]) -> set[str]:
         """See ``Store.has``."""
@@ -218,6 +201,7 @@ class LocalStore:
         self, pictures: Sequence[Picture], rows: Rows, files: Sequence[IndexedFile] = ()
     ) -> None:
         """See ``Store.add``."""
+        from .files import put
         from .rows import checked
 
         with self.writing():
@@ -243,27 +227,7 @@ class LocalStore:
                     ],
                 )
                 self._db.put("rows", first + len(at))
-                for file in files:
-                    self._put_file(db, file)
-
-    def _put_file(self, db: sqlite3.Connection, file: IndexedFile) -> None:
-        row = None
-        if file.id is not None:
-            found = db.execute("SELECT row FROM picture WHERE id = ?", (file.id,)).fetchone()
-            if found is None:
-                raise StoreError(f"{file.path}: there is no picture {file.id}")
-            row = found[0]
-        db.execute(
-            "INSERT OR REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                os.fsencode(file.path),
-                file.size,
-                min(file.mtime_ns, _LATEST),
-                row,
-                file.reason,
-                file.missing,
-            ),
-        )
+                put(db, files)
 
     def mark_missing(self, paths: Collection[str]) -> None:
         """See ``Store.mark_missing``."""
@@ -330,7 +294,7 @@ class LocalStore:
 
     def vectors(self) -> tuple[tuple[str, ...], Rows]:
         """See ``Store.vectors``."""
-        with self._db.reading() as db:
+        with self._db.snapshot() as db:
             found = db.execute(
                 f"SELECT id, row FROM picture WHERE {_PRESENT} ORDER BY id"
             ).fetchall()
@@ -346,7 +310,7 @@ class LocalStore:
         """See ``Store.search``."""
         from .rows import nearest
 
-        with self._db.reading():
+        with self._db.snapshot():
             mapped = self._mapped()
             count = len(mapped)
             if count == 0:
@@ -386,8 +350,15 @@ class LocalStore:
             try:
                 graph.load(count)
             except (LibraryDamagedError, OSError):
+                self._mistrust(graph, count)
                 return None
         return graph
+
+    def _mistrust(self, graph: Graph, rows: int) -> None:
+        """Have the next index run build a damaged graph anew; a writer at work does so anyway."""
+        with suppress(StoreError, OSError), self._held():
+            if not graph.sound(rows):
+                graph.discard()
 
     def _derived(self) -> Graph | None:
         with self._db.reading():
@@ -417,24 +388,27 @@ class LocalStore:
                 graph.update(self._mapped(), progress)
 
     def save_grouping(self, grouping: Grouping) -> None:
-        """See ``Store.save_grouping``."""
+        """See ``Store.save_grouping``; an index run under way need not end first."""
         from . import groupings
 
-        with self._transaction() as db:
+        with self._db.transaction() as db:
             groupings.save(db, grouping)
 
     def grouping(self) -> Grouping | None:
         """See ``Store.grouping``."""
         from . import groupings
 
-        with self._db.reading() as db:
-            whole = groupings.load(db)
+        with self._db.snapshot() as db:
+            try:
+                whole = groupings.load(db)
+            except (TypeError, ValueError) as error:
+                raise self._db.damaged("its grouping cannot be read") from error
             here = {row[0] for row in db.execute("SELECT id FROM picture")}
         return None if whole is None else without(whole, here)
 
     def stats(self) -> StoreStats:
         """See ``Store.stats``."""
-        with self._db.reading() as db:
+        with self._db.snapshot() as db:
             files, missing, unreadable = db.execute(
                 "SELECT coalesce(sum(picture IS NOT NULL AND NOT missing), 0), "
                 "coalesce(sum(missing), 0), "
@@ -457,8 +431,7 @@ class LocalStore:
         """See ``Store.verify``."""
         from .rows import not_unit
 
-        with self._db.reading() as db:
-            # In this order, since another process may add rows in between.
+        with self._db.snapshot() as db:
             named = dict(db.execute("SELECT row, id FROM picture"))
             rows = self._count()
         wrong = self._db.problems()

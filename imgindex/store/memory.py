@@ -1,4 +1,4 @@
-"""A store that ends with the process: exact, small; for tests and for trying things out."""
+"""A store that ends when it is let go: exact, small; for tests and for trying things out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from imgindex.errors import StoreError
 from imgindex.records import Hit, StoreStats
 
-from .base import check_pin, within, without
+from .base import check_file, check_pin, within, without
 from .rows import checked, nearest
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class MemoryStore:
             rows = checked(rows, len(pictures), self._pin.dimension)
             known = self._pictures.keys() | {picture.id for picture in pictures}
             for file in files:
+                check_file(file)
                 if file.id is not None and file.id not in known:
                     raise StoreError(f"{file.path}: there is no picture {file.id}")
             for picture, row in zip(pictures, rows, strict=True):

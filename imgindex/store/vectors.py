@@ -31,11 +31,14 @@ class VectorFile:
             StoreError: the disk is full, or the file cannot be written.
         """
         try:
-            with self.path.open("r+b" if self.path.exists() else "w+b") as file:
+            new = not self.path.exists()
+            with self.path.open("w+b" if new else "r+b") as file:
                 file.seek(first * self.dimension * _BYTES)
                 file.write(rows.astype("<f4", copy=False).tobytes())
                 file.flush()
                 os.fsync(file.fileno())
+            if new:
+                _sync_folder(self.path.parent)
         except OSError as error:
             raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
 
@@ -44,13 +47,17 @@ class VectorFile:
 
         Raises:
             LibraryDamagedError: there are fewer.
+            StoreError: the file cannot be written.
         """
         named = count * self.dimension * _BYTES
-        held = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            held = self.path.stat().st_size if self.path.exists() else 0
+            if held > named:
+                os.truncate(self.path, named)
+        except OSError as error:
+            raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
         if held < named:
             raise LibraryDamagedError(self._short(held, named))
-        if held > named:
-            os.truncate(self.path, named)
 
     def rows(self, count: int) -> Rows:
         """Map the first ``count`` rows, float32 [count, d], read-only.
@@ -64,10 +71,13 @@ class VectorFile:
             return np.empty((0, self.dimension), np.float32)
         mapped = self._map  # another thread may map more of the file meanwhile
         if mapped is None or len(mapped) != count:
-            held = self.path.stat().st_size if self.path.exists() else 0
-            if held < count * self.dimension * _BYTES:
-                raise LibraryDamagedError(self._short(held, count * self.dimension * _BYTES))
-            mapped = np.memmap(self.path, "<f4", mode="r", shape=(count, self.dimension))
+            try:
+                held = self.path.stat().st_size if self.path.exists() else 0
+                if held < count * self.dimension * _BYTES:
+                    raise LibraryDamagedError(self._short(held, count * self.dimension * _BYTES))
+                mapped = np.memmap(self.path, "<f4", mode="r", shape=(count, self.dimension))
+            except OSError as error:
+                raise StoreError(f"cannot read {self.path}: {error.strerror}") from error
             self._map = mapped
         return mapped
 
@@ -76,3 +86,13 @@ class VectorFile:
             f"{self.path} has {held} bytes, but the library names {named}; "
             "restore it from a backup, or index into a new --library"
         )
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new file's name last as well; Windows cannot open folders, and need not."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
