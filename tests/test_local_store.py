@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 import hnswlib
 import numpy as np
 import pytest
-from test_store import PIN, an_id, file, fill, picture, seen, unit
+from test_store import PIN, an_id, file, fill, grouping_of, picture, seen, unit
 
 from imgindex.errors import (
     LibraryBusyError,
@@ -27,13 +27,13 @@ from imgindex.errors import (
     StoreError,
 )
 from imgindex.records import ModelPin, no_progress
-from imgindex.store import database, hnsw, open_store, schema
+from imgindex.store import database, groupings, hnsw, open_store, schema
 from imgindex.store.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from imgindex.records import Rows
+    from imgindex.records import Grouping, Rows
 
 
 @contextmanager
@@ -723,3 +723,111 @@ def test_a_kill_loses_nothing_that_was_acknowledged(filled: Path, batches: int) 
         store.add([picture(1)], unit(1), [file("/again", 1)])
         assert store.verify(no_progress) == []
     assert walked(filled) == "hnsw"
+
+
+# Where nothing may be written, what cannot be spelled, who else is at work
+
+
+def read_only(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """As on a read-only file system; modes do not stop a superuser."""
+    for entry in [folder, *folder.iterdir()]:
+        entry.chmod(0o555 if entry.is_dir() else 0o444)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK and access(path, mode))
+
+
+def test_a_library_on_a_read_only_disk_answers(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {entry.name for entry in filled.iterdir()}
+    read_only(monkeypatch, filled)
+    with opened(filled) as store:
+        assert len(store.search(unit(1, seed=3), 5)[1][0]) == 5
+        assert store.stats().pictures == 300
+        with pytest.raises(StoreError, match=r"readonly|read-only"):
+            store.mark_missing(["/p/1.jpg"])
+    assert {entry.name for entry in filled.iterdir()} - {"lock"} == before - {"lock"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a name may hold any byte")
+def test_a_library_may_lie_under_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    folder = make(tmp_path / os.fsdecode(b"lib\xff"))
+    with opened(folder) as store:
+        assert store.search(unit(1, seed=3), 5, way="hnsw")[0] == "hnsw"
+
+
+@pytest.mark.parametrize("key", ["model", "rows", "generation"])
+def test_a_setting_that_is_no_json_is_damage(filled: Path, key: str) -> None:
+    with closing(sqlite3.connect(filled / "library.sqlite")) as db, db:
+        db.execute("UPDATE setting SET value = '{' WHERE key = ?", (key,))
+    with pytest.raises(LibraryDamagedError, match=key), opened(filled) as store:
+        store.search(unit(1), 3, way="hnsw")
+
+
+def test_a_model_setting_of_another_shape_is_damage(filled: Path) -> None:
+    with closing(sqlite3.connect(filled / "library.sqlite")) as db, db:
+        db.execute("UPDATE setting SET value = '{\"name\": 1}' WHERE key = 'model'")
+    with pytest.raises(LibraryDamagedError, match="model"), opened(filled) as store:
+        store.pinned()
+
+
+def test_closing_leaves_the_lock_to_the_thread_that_writes(filled: Path) -> None:
+    store = LocalStore(filled)
+    with opened(filled) as other:
+        with store.writing():
+            store.close()
+            with pytest.raises(LibraryBusyError):
+                other.mark_missing(["/p/1.jpg"])
+            with pytest.raises(StoreError, match="closed"):
+                store.mark_missing(["/p/1.jpg"])
+        other.mark_missing(["/p/1.jpg"])
+
+
+def test_a_reader_that_meets_a_graph_half_replaced_does_not_spoil_the_new_one(
+    filled: Path, tmp_path: Path
+) -> None:
+    with opened(filled) as reader, opened(filled) as writer:
+        newer = tmp_path / "newer"
+        shutil.copytree(filled, newer)
+        with opened(newer) as store:
+            (newer / "graph.json").unlink()
+            store.refresh(no_progress)
+        with writer.writing():
+            # The writer has put its graph in place and not yet its sidecar.
+            shutil.copy2(newer / "graph.hnsw", filled / "graph.hnsw")
+            with (filled / "graph.hnsw").open("r+b") as graph:
+                graph.seek(-1, os.SEEK_END)
+                graph.write(b"\x55")
+            assert reader.search(unit(1), 3, way="hnsw")[0] == "exact"
+            shutil.copy2(newer / "graph.hnsw", filled / "graph.hnsw")
+            shutil.copy2(newer / "graph.json", filled / "graph.json")
+        assert reader.search(unit(1), 3, way="hnsw")[0] == "hnsw"
+
+
+def test_a_grouping_is_kept_while_another_process_writes(filled: Path) -> None:
+    with opened(filled) as store, opened(filled) as other, other.writing():
+        kept = grouping_of([0] * 300, store.vectors()[0])
+        store.save_grouping(kept)
+    with opened(filled) as store:
+        assert (found := store.grouping()) is not None
+        assert found.ids == kept.ids
+
+
+def test_a_look_sees_one_moment(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures pruned between two statements of one question are in both or in neither."""
+    with opened(filled) as store, opened(filled) as other:
+        store.save_grouping(grouping_of([0] * 300, store.vectors()[0]))
+        load = groupings.load
+
+        def interrupted(db: sqlite3.Connection) -> Grouping | None:
+            found = load(db)
+            other.mark_missing([f"/p/{number}.jpg" for number in range(100)])
+            other.prune()
+            return found
+
+        monkeypatch.setattr(groupings, "load", interrupted)
+        assert (found := store.grouping()) is not None
+        assert len(found.ids) == 300
+        monkeypatch.undo()
+        assert (found := store.grouping()) is not None
+        assert len(found.ids) == 200

@@ -405,6 +405,15 @@ def test_a_file_of_an_unknown_picture_is_refused_and_nothing_is_written(store: S
 # Vanishing
 
 
+@pytest.mark.parametrize("odd", [{"reason": None}, {"id": an_id(1), "reason": "broken"}])
+def test_a_file_has_a_picture_or_a_reason(store: Store, odd: dict[str, Any]) -> None:
+    fill(store, 3)
+    before = seen(store)
+    with pytest.raises(StoreError, match=r"/odd\.jpg needs either"):
+        store.add([], unit(0), [IndexedFile("/odd.jpg", 1, 1, **odd)])
+    assert_untouched(store, before)
+
+
 def test_a_missing_file_drops_out_of_everything_at_once(store: Store) -> None:
     ids, rows = fill(store, 4)
     store.add([], unit(0), [file("/copy", 2)])
