@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from .errors import DownloadError
+from .graph import brief, printable
 from .records import no_progress
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from .records import Progress
 
-STAGE = "downloading"
+STAGE = "download"
 _TRIES, _TRIES_TO_CONNECT = 5, 2
 _PAUSE = 1.0
 _MOST_REDIRECTS = 5
@@ -53,26 +54,38 @@ def fetch(  # noqa: PLR0913 - three checks, and three ways to tune the waiting
         size: bytes it must have.
         sha256: checksum it must have, hex.
         md5: checksum it must have, hex, where the publisher gives no better one.
-        progress: called with the stage ``downloading``, bytes here, and bytes in all.
+        progress: called with the stage ``download``, bytes here, and bytes in all.
         timeout: seconds without an answer or a byte that count as a cut.
         pause: seconds before the second try; doubled for each one after it.
 
     Raises:
-        DownloadError: the server cannot be reached or has no such file, the connection broke five
-            times in a row without a byte gained, or what came is not what was announced.
+        DownloadError: the URL, or a proxy or certificate that the environment names, cannot be
+            used; the server cannot be reached or has no such file; the connection broke five times
+            in a row without a byte gained; or what came is not what was announced.
     """
     part = target.with_name(f"{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with httpx.Client(
-            timeout=timeout, follow_redirects=True, max_redirects=_MOST_REDIRECTS
-        ) as client:
+        with _client(timeout) as client:
             _collect(client, url, part, size, progress, pause)
         _check(url, part, size, {"sha256": sha256, "md5": md5})
         part.replace(target)
     except OSError as error:
-        raise DownloadError(f"cannot write {target}: {error.strerror or error}") from error
-    _sidecar(part).unlink(missing_ok=True)
+        raise DownloadError(f"cannot write {target}: {brief(error)}") from error
+    with contextlib.suppress(OSError):
+        _sidecar(part).unlink(missing_ok=True)
+
+
+def _client(timeout: float) -> httpx.Client:
+    """Make the client; httpx takes proxies and certificates from the environment."""
+    try:
+        return httpx.Client(timeout=timeout, follow_redirects=True, max_redirects=_MOST_REDIRECTS)
+    except (OSError, ValueError, ImportError, httpx.InvalidURL) as error:
+        raise DownloadError(
+            f"cannot begin a download: {brief(error)}; correct or unset the proxies "
+            "(ALL_PROXY, HTTP_PROXY, HTTPS_PROXY: http://HOST:PORT) and SSL_CERT_FILE in the "
+            f"environment, or {_OFFLINE}"
+        ) from error
 
 
 def _collect(  # noqa: PLR0913, PLR0917 - the state of one download
@@ -91,12 +104,17 @@ def _collect(  # noqa: PLR0913, PLR0917 - the state of one download
             # Progress starts the count afresh: a long download may be cut many times.
             failures = 1 if _length(part) > before else failures + 1
             reason = error
-        except (httpx.TooManyRedirects, httpx.InvalidURL, httpx.DecodingError) as error:
-            raise DownloadError(f"cannot fetch {url}: {error}") from error
+        except (
+            httpx.TooManyRedirects,
+            httpx.InvalidURL,
+            httpx.DecodingError,
+            UnicodeError,  # names that the internet cannot have
+        ) as error:
+            raise DownloadError(f"cannot fetch {url}: {brief(error)}; check the URL") from error
         if isinstance(reason, httpx.UnsupportedProtocol):
             raise DownloadError(f"cannot fetch {url}: only http and https are used") from reason
         if failures >= (_TRIES_TO_CONNECT if isinstance(reason, httpx.ConnectError) else _TRIES):
-            text = str(reason) or type(reason).__name__
+            text = brief(reason)
             kept = f"; {have} bytes are kept for the next try" if (have := _length(part)) else ""
             raise DownloadError(f"cannot fetch {url}: {text}{kept}; {_OFFLINE}") from reason
         time.sleep(pause * 2 ** (failures - 1))
@@ -148,7 +166,7 @@ def _admit(
     if not resumed and status != httpx.codes.OK:
         raise DownloadError(
             f"cannot fetch {answer.url}: the server answered {status} "
-            f"{answer.reason_phrase}; {_OFFLINE}"
+            f"{printable(answer.reason_phrase)}; {_OFFLINE}"
         )
     announced = answer.headers.get("Content-Length", "")
     total = int(announced) + (have if resumed else 0) if announced.isdecimal() else size

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from .errors import DeviceError, ModelFileError
-from .records import ModelCard
+from .graph import brief, read_card
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from .records import Pixels, Rows
 
@@ -30,6 +31,15 @@ _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 _UNIT_TOLERANCE = 1e-3
 _CPU_BATCH, _GPU_BATCH = 16, 64
+
+_LIBRARIES = 'install the NVIDIA libraries with: pip install "imgindex[cuda]"'
+# No other processor would load such a file either.
+_IN_THE_FILE = (
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+)
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 
@@ -45,47 +55,33 @@ class Embedder:
         batch: pictures a call should hold; on a CPU the batch does not change the speed.
     """
 
-    def __init__(self, path: str | os.PathLike[str], device: str = "auto") -> None:
+    def __init__(self, path: Path, device: str = "auto") -> None:
         """Load a model.
 
         Args:
-            path: an ``.onnx`` file built by imgindex.
-            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            path: an ``.onnx`` file built by imgindex, checked by ``models.read_card``.
+            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``. With ``auto`` a GPU that cannot be
+                used is left alone; ``device`` then says ``cpu``.
 
         Raises:
             DeviceError: the device is unknown, or asked for by name and not usable.
-            ModelFileError: the file is not a model of ours.
+            ModelFileError: the file is not a model of ours, or ONNX Runtime cannot load it.
         """
         wanted = providers(device, ort.get_available_providers(), driver=_nvidia_driver())
-        try:
-            self._session = _session(path, wanted)
-        except Exception as error:  # ORT raises its own kinds, all direct children of Exception
-            if device == "auto" and wanted[0][0] == _CUDA:
-                self._session = _session(path, [(_CPU, {})])
-            elif wanted[0][0] == _CUDA:
-                raise DeviceError(
-                    f"cannot use {device}: {_first_line(error)}; "
-                    'install the NVIDIA libraries with: pip install "imgindex[cuda]"'
-                ) from error
-            else:
-                raise ModelFileError(f"cannot load {path}: {_first_line(error)}") from error
+        card = read_card(path)
+        if card is None:
+            raise ModelFileError(
+                f"{path} was not built by imgindex; bring it in with: imgindex model import {path}"
+            )
+        self.card = card
+        self._session = _session(path, wanted, device)
         used = self._session.get_providers()[0]
         if used != wanted[0][0] and device != "auto":
             raise DeviceError(
-                f"cannot use {device}: ONNX Runtime fell back to {used}; "
-                'install the NVIDIA libraries with: pip install "imgindex[cuda]"'
+                f"cannot use {device}: ONNX Runtime fell back to {used}; {_LIBRARIES}"
             )
         self.device = f"cuda:{wanted[0][1].get('device_id', '0')}" if used == _CUDA else "cpu"
         self.batch = _GPU_BATCH if used == _CUDA else _CPU_BATCH
-        try:
-            self.card = ModelCard.from_metadata(
-                self._session.get_modelmeta().custom_metadata_map or {}
-            )
-        except (KeyError, ValueError) as error:
-            raise ModelFileError(
-                f"{path} was not built by imgindex (its metadata lacks {error}); "
-                f"bring it in with: imgindex model import {path}"
-            ) from error
 
     def encode(self, pixels: Pixels) -> Rows:
         """Embed a batch.
@@ -94,23 +90,33 @@ class Embedder:
             pixels: uint8 [n, s, s, 3], RGB, s the card's size.
 
         Returns:
-            float32 [n, d], rows of length 1.
+            float32 [n, d]. Each row either has length 1 or is NaN throughout: the model gave zeros,
+            or numbers that are not finite, for that picture. The other rows do not suffer from it.
 
         Raises:
-            ModelFileError: the model gave rows that are not finite or not of length 1.
+            ModelFileError: the model failed, or gave something else than n rows of d numbers.
+            DeviceError: it failed on a GPU.
         """
+        shape = (len(pixels), self.card.dimension)
         if len(pixels) == 0:
-            return np.empty((0, self.card.dimension), np.float32)
-        (rows,) = self._session.run(["embedding"], {"image": np.ascontiguousarray(pixels)})
-        rows = np.asarray(rows, np.float32)
-        lengths = np.linalg.norm(rows, axis=1)
-        # Written so that NaN fails it too.
-        if not (np.abs(lengths - 1) < _UNIT_TOLERANCE).all():
-            worst = lengths[np.argmax(np.abs(lengths - 1))]
+            return np.empty(shape, np.float32)
+        try:
+            (found,) = self._session.run(["embedding"], {"image": np.ascontiguousarray(pixels)})
+        except Exception as error:  # ORT raises its own kinds, all direct children of Exception
+            text = f"model {self.card.name} failed on {self.device}: {brief(error)}"
+            if self.device == "cpu":
+                raise ModelFileError(text) from error
+            raise DeviceError(f"{text}; try --device cpu") from error
+        if np.shape(found) != shape:
             raise ModelFileError(
-                f"model {self.card.name} gave an embedding of length {worst:.4g} instead of 1; "
-                "the file is damaged or its declared input is wrong: import it again"
+                f"model {self.card.name} gave numbers of shape {np.shape(found)} "
+                f"instead of {shape}; import it again"
             )
+        rows = np.array(found, np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            lengths = np.linalg.norm(rows, axis=1)
+        # Written so that NaN fails it too.
+        rows[~(np.abs(lengths - 1) < _UNIT_TOLERANCE)] = np.nan
         return rows
 
 
@@ -143,7 +149,18 @@ def providers(device: str, available: Sequence[str], *, driver: bool) -> list[Pr
     return [(_CPU, {})]
 
 
-def _session(path: str | os.PathLike[str], wanted: list[Provider]) -> ort.InferenceSession:
+def _session(path: Path, wanted: list[Provider], device: str) -> ort.InferenceSession:
+    try:
+        return _load(path, wanted)
+    except Exception as error:  # ORT raises its own kinds, all direct children of Exception
+        if wanted[0][0] == _CPU or isinstance(error, _IN_THE_FILE):
+            raise ModelFileError(f"cannot load {path}: {brief(error)}") from error
+        if device != "auto":
+            raise DeviceError(f"cannot use {device}: {brief(error)}; {_LIBRARIES}") from error
+    return _session(path, [(_CPU, {})], device)
+
+
+def _load(path: Path, wanted: list[Provider]) -> ort.InferenceSession:
     options = ort.SessionOptions()
     # Only fatal messages: what matters is raised, and standard error belongs to the caller.
     options.log_severity_level = 4
@@ -163,7 +180,3 @@ def _nvidia_driver(load: Callable[[str], object] = ctypes.CDLL) -> bool:
     except OSError:
         return False
     return True
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

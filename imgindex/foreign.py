@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import itertools
-from typing import TYPE_CHECKING, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # no stubs
@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 from .errors import ModelFileError, SettingError
 from .graph import (
+    LONGEST_LINE,
     TORCH,
     Layout,
     Pooling,
@@ -22,6 +23,8 @@ from .graph import (
     brief,
     check,
     check_size,
+    outline,
+    printable,
     read_card,
     skeleton,
     spelled,
@@ -29,10 +32,11 @@ from .graph import (
 from .records import Fit, ModelCard
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 P = ParamSpec("P")
+Made = TypeVar("Made")
 
 _OLDEST_OPSET, _OLDEST_IR = 11, 4
 _LARGEST_FILE = 2**31 - 1
@@ -40,13 +44,14 @@ _INNER = "net/"
 _PROBE, _CHANNELS = 2, 3
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 _RANKS = (2, 3, 4)
+_NUMBERS = {kind: name.lower() for name, kind in TensorProto.DataType.items()}
 
 
-def _told(make: Callable[Concatenate[Path, P], bytes]) -> Callable[Concatenate[Path, P], bytes]:
+def _told(make: Callable[Concatenate[Path, P], Made]) -> Callable[Concatenate[Path, P], Made]:
     """Tell damaged text in a file, which surfaces only where it is read, as our own error."""
 
     @functools.wraps(make)
-    def telling(path: Path, /, *args: P.args, **options: P.kwargs) -> bytes:
+    def telling(path: Path, /, *args: P.args, **options: P.kwargs) -> Made:
         try:
             return make(path, *args, **options)
         except UnicodeDecodeError as error:
@@ -100,23 +105,23 @@ def adapt(  # noqa: PLR0913 - each is one line of the model's card
     constants = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in constants]
     if len(inputs) != 1:
-        found = ", ".join(f"{v.name} {spelled(_shape(v) or ())}" for v in inputs) or "none"
+        found = _listed(f"{v.name} {spelled(_shape(v) or ())}" for v in inputs) or "none"
         raise ModelFileError(f"{path} must have one input, the image; its inputs are {found}")
     image, kind = inputs[0].name, inputs[0].type.tensor_type.elem_type
     if kind not in _FLOATS:
         raise ModelFileError(
-            f"input {image} of {path} must be float, not {TensorProto.DataType.Name(kind).lower()}"
+            f"the input of {path} must be float, not {_NUMBERS.get(kind, 'of an unknown kind')}"
         )
     taken = _shape(inputs[0])
     layout, size = _settle(taken, layout, size)
     check_size(size)
     outputs = [value.name for value in graph.output]
     if layer is None and len(outputs) != 1:
-        raise SettingError(f"choose a layer of {path}; its outputs are {', '.join(outputs)}")
+        raise SettingError(f"choose a layer of {path}; its outputs are {_listed(outputs)}")
     layer = layer or outputs[0]
     if layer not in {name for node in graph.node for name in node.output}:
         raise SettingError(
-            f"{path} has no layer {layer!r}; its outputs are {', '.join(outputs)}, "
+            f"{path} has no layer '{printable(layer)}'; its outputs are {_listed(outputs)}, "
             "and any inner tensor can be named too"
         )
     _prune(graph, layer, image)
@@ -126,7 +131,9 @@ def adapt(  # noqa: PLR0913 - each is one line of the model's card
     if layout == "nhwc" and is_map:
         shape = (shape[2], shape[0], shape[1])
     if pooling is None and len(shape) == len("td"):
-        raise SettingError(f"{layer} gives tokens {spelled(shape)}; choose pooling cls or tokens")
+        raise SettingError(
+            f"{printable(layer)} gives tokens {spelled(shape)}; choose pooling cls or tokens"
+        )
     pooling = pooling or ("average" if is_map else "none")
 
     _prefix(graph)
@@ -154,16 +161,20 @@ def adapt(  # noqa: PLR0913 - each is one line of the model's card
 
 
 @_told
-def reissue(path: Path, name: str) -> bytes:
-    """Check a model that carries our card, and give it under another name.
+def vouch(path: Path) -> ModelCard:
+    """Check that a model is ours, keeps everything inside its file, and is what its card says.
+
+    Its weights are not read: this takes milliseconds, however large the file.
 
     Raises:
-        ModelFileError: the file is damaged, unsafe, or not what its card says.
+        ModelFileError: the file is damaged, unsafe, not what its card says, or carries none.
     """
     card = read_card(path)
     if card is None:
-        raise ModelFileError(f"{path} carries no card of imgindex")
-    model, _ = _load(path)
+        raise ModelFileError(
+            f"{path} was not built by imgindex; bring it in with: imgindex model import {path}"
+        )
+    model = outline(path)
     _standardise(model, path)
     says = {value.name: _signature(value) for value in (*model.graph.input, *model.graph.output)}
     wanted = {
@@ -172,10 +183,27 @@ def reissue(path: Path, name: str) -> bytes:
     }
     if says != wanted:
         raise ModelFileError(f"the card of {path} does not fit its graph; import the weights again")
+    return card
+
+
+@_told
+def reissue(path: Path, name: str) -> bytes:
+    """Check a model that carries our card, and give it under another name.
+
+    Raises:
+        ModelFileError: the file is damaged, unsafe, or not what its card says.
+    """
+    card = vouch(path)
+    model, _ = _load(path)
+    _standardise(model, path)
     helper.set_model_props(model, dataclasses.replace(card, name=name).to_metadata())
     check(model)
     data: bytes = model.SerializeToString()
     return data
+
+
+def _listed(names: Iterable[str]) -> str:
+    return printable(", ".join(names), LONGEST_LINE)
 
 
 def _signature(value: onnx.ValueInfoProto) -> tuple[int, tuple[int | None, ...] | None]:
@@ -190,7 +218,7 @@ def _load(path: Path) -> tuple[onnx.ModelProto, str]:
         data = path.read_bytes()
         model = onnx.ModelProto.FromString(data)
     except (OSError, DecodeError) as error:
-        raise ModelFileError(f"{path} cannot be read as an ONNX model: {error}") from error
+        raise ModelFileError(f"{path} cannot be read as an ONNX model: {brief(error)}") from error
     if not model.graph.node:
         raise ModelFileError(f"{path} is no ONNX model: it holds no operators")
     return model, hashlib.sha256(data).hexdigest()
@@ -253,7 +281,7 @@ def _prune(graph: onnx.GraphProto, layer: str, image: str) -> None:
             needed.update(_reads(node))
             kept.append(node)
     if image not in needed:
-        raise SettingError(f"layer {layer} does not depend on the picture")
+        raise SettingError(f"layer {printable(layer)} does not depend on the picture")
     kept.reverse()
     del graph.node[:]
     graph.node.extend(kept)
@@ -287,12 +315,13 @@ def _infer(
         ) from error
     value = next((v for v in inferred.graph.value_info if v.name == layer), onnx.ValueInfoProto())
     if value.type.tensor_type.elem_type not in {TensorProto.UNDEFINED, *_FLOATS}:
-        raise SettingError(f"layer {layer} gives whole numbers, not features; choose another")
+        raise SettingError(f"layer {printable(layer)} gives whole numbers, not features")
     shape = _shape(value) or said
     if not shape or len(shape) not in _RANKS or None in shape[1:]:
         raise ModelFileError(
-            f"the shape of {layer} cannot be told from the file ({spelled(shape or ())}); "
-            "choose another layer, or export the network with fixed shapes"
+            f"the shape of {printable(layer)} cannot be told from the file "
+            f"({spelled(shape or ())}); choose another layer, or export the network "
+            "with fixed shapes"
         )
     if shape[0] != _PROBE and not (shape[0] is None and open_batch) and shape is not said:
         raise ModelFileError(f"the network is fixed to batches of {shape[0] or 'one size'}")

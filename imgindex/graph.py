@@ -8,12 +8,13 @@ preprocessing wrong:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
 import secrets
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias, get_args
 
 import numpy as np
 import onnx
@@ -24,7 +25,7 @@ from .errors import ModelError, ModelFileError, SettingError
 from .records import Fit, ModelCard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -36,8 +37,12 @@ Pooling = Literal["none", "average", "max", "gem", "rmac", "cls", "tokens"]
 OPSET = 17
 _AXES_BECAME_INPUT = 18
 _IR = 8
-_LARGEST_METADATA = 2**20
-_METADATA_FIELD, _WIRE_BYTES, _MORE, _MOST_FIELDS = 14, 2, 0x80, 10_000
+_Cuts: TypeAlias = "Mapping[int, _Cuts | None]"
+# Field numbers of onnx.proto: of a model its graph, of that the arrays, of those the numbers.
+_GRAPH: _Cuts = {7: None}
+_NUMBERS: _Cuts = {7: {5: {9: None}}}
+_WIRE_NUMBER, _WIRE_BYTES, _MORE, _MOST_FIELDS = 0, 2, 0x80, 100_000
+_LONGEST_NAME, LONGEST_LINE = 80, 300
 _SMALL = 1024
 _CHANNELS = 3
 _TINY = 1e-12
@@ -291,9 +296,10 @@ def save(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        raise ModelError(f"cannot write {path}: {error.strerror or error}") from error
+        raise ModelError(f"cannot write {path}: {brief(error)}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def read_card(model: Path | bytes) -> ModelCard | None:
@@ -303,49 +309,80 @@ def read_card(model: Path | bytes) -> ModelCard | None:
         model: a file, or what `Sketch.finish` gave.
 
     Raises:
-        ModelFileError: it is no ONNX model, or its card is damaged.
+        ModelFileError: it is no ONNX model, or its card is damaged or cannot be.
     """
     path = "the model" if isinstance(model, bytes) else model
+    parsed = _parsed(model, _GRAPH)
     try:
-        with io.BytesIO(model) if isinstance(model, bytes) else model.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(0)
-            metadata = dict(_metadata(file, size))
-    except (OSError, ValueError, DecodeError) as error:
-        raise ModelFileError(f"{path} cannot be read as an ONNX model: {error}") from error
-    if not any(key.startswith("imgindex.") for key in metadata):
-        return None
-    try:
+        metadata = {entry.key: entry.value for entry in parsed.metadata_props}
+        if not any(key.startswith("imgindex.") for key in metadata):
+            return None
         card = ModelCard.from_metadata(metadata)
     except (KeyError, ValueError, RecursionError) as error:
-        raise ModelFileError(f"the card of {path} is damaged ({error}); import it again") from error
+        text = brief(error)
+        raise ModelFileError(f"the card of {path} is damaged ({text}); import it again") from error
     for field in fields(card):
         value = getattr(card, field.name)
         wanted = {"int": int, "bool": bool}.get(str(field.type), str)
         if type(value) is not wanted:
-            raise ModelFileError(f"the card of {path} is damaged: {field.name} is {value!r}")
+            raise ModelFileError(
+                f"the card of {path} is damaged: {field.name} is no {wanted.__name__}"
+            )
+    if (
+        not card.name.isprintable()
+        or card.size not in _SIZES
+        or card.dimension < 1
+        or card.fit not in get_args(Fit)
+    ):
+        raise ModelFileError(
+            f"the card of {path} is damaged: no model has such a name, size, dimension or fit"
+        )
     return card
 
 
-def _metadata(file: BinaryIO, size: int) -> Iterator[tuple[str, str]]:
-    """Walk the top fields of a ModelProto, reading ``metadata_props`` and skipping the rest."""
+def outline(path: Path) -> onnx.ModelProto:
+    """Read a model file without the numbers of its arrays; of those the names and shapes are left.
+
+    Raises:
+        ModelFileError: it is no ONNX model.
+    """
+    return _parsed(path, _NUMBERS)
+
+
+def _parsed(model: Path | bytes, cuts: _Cuts) -> onnx.ModelProto:
+    try:
+        with io.BytesIO(model) if isinstance(model, bytes) else model.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            parsed: onnx.ModelProto = onnx.ModelProto.FromString(_trimmed(file, size, cuts))
+    except (OSError, ValueError, DecodeError) as error:
+        path = "the model" if isinstance(model, bytes) else model
+        raise ModelFileError(f"{path} cannot be read as an ONNX model: {brief(error)}") from error
+    return parsed
+
+
+def _trimmed(file: BinaryIO, end: int, cuts: _Cuts) -> bytes:
+    """Copy a message of protocol buffers; fields in ``cuts`` are skipped, or trimmed in turn."""
+    kept = bytearray()
     for _ in range(_MOST_FIELDS):
-        if file.tell() >= size:
-            return
-        field, kind = divmod(_varint(file), 8)
-        if kind == _WIRE_BYTES:
-            length = _varint(file)
-            if file.tell() + length > size:
-                raise ValueError("it is cut off, or not a protocol buffer")
-            if field == _METADATA_FIELD and length <= _LARGEST_METADATA:
-                entry = onnx.StringStringEntryProto.FromString(file.read(length))
-                yield entry.key, entry.value
-            else:
-                file.seek(length, os.SEEK_CUR)
-        elif kind == 0:
-            _varint(file)
-        else:
-            raise ValueError("it is not a protocol buffer of a model")
+        if file.tell() == end:
+            return bytes(kept)
+        key = _varint(file)
+        field, kind = divmod(key, 8)
+        value = _varint(file)
+        if kind == _WIRE_NUMBER:
+            kept += _as_varint(key) + _as_varint(value)
+            continue
+        stop = file.tell() + value
+        if kind != _WIRE_BYTES or stop > end:
+            raise ValueError("it is cut off, or not a protocol buffer of a model")
+        inside = cuts.get(field, {})
+        if inside is None:
+            file.seek(stop)
+            continue
+        content = _trimmed(file, stop, inside) if inside else file.read(value)
+        kept += _as_varint(key) + _as_varint(len(content)) + content
+    raise ValueError("it has more parts than a model needs")
 
 
 def _varint(file: BinaryIO) -> int:
@@ -358,6 +395,14 @@ def _varint(file: BinaryIO) -> int:
         if byte[0] < _MORE:
             return value
     raise ValueError("it is not a protocol buffer")
+
+
+def _as_varint(value: int) -> bytes:
+    code = bytearray()
+    while value >= _MORE:
+        code.append(value & 0x7F | _MORE)
+        value >>= 7
+    return bytes([*code, value])
 
 
 def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -380,7 +425,8 @@ def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
             try:
                 onnx.checker.check_tensor(tensor)
             except (onnx.checker.ValidationError, RuntimeError, ValueError) as error:
-                raise ModelFileError(f"{tensor.name} is damaged: {brief(error)}") from error
+                name = printable(tensor.name)
+                raise ModelFileError(f"{name} is damaged: {brief(error)}") from error
             graph.input.append(
                 helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
             )
@@ -407,5 +453,13 @@ def check(model: onnx.ModelProto) -> None:
 
 
 def brief(error: Exception) -> str:
-    """First line of a foreign error's text."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """First line of a foreign error's text, fit for a terminal."""
+    text = (isinstance(error, OSError) and error.strerror) or str(error)
+    lines = text.strip().splitlines()
+    return printable(lines[0] if lines else type(error).__name__, LONGEST_LINE)
+
+
+def printable(text: str, most: int = _LONGEST_NAME) -> str:
+    """Text out of a file, fit for a terminal: cut, and control characters escaped."""
+    shown = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:most])
+    return shown + "..." if len(text) > most else shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -86,7 +87,8 @@ def resolve(name: str | os.PathLike[str] | None, folder: Path) -> Path:
 
     Raises:
         ModelNotFoundError: nothing of that name is here, or none was chosen and none is at hand.
-        ModelFileError: a path names a file without our card.
+        ModelFileError: a path names a file without our card, or one that is not what it says.
+        ModelError: the folder cannot be read.
     """
     if name is None:
         return _default(folder)
@@ -96,10 +98,14 @@ def resolve(name: str | os.PathLike[str] | None, folder: Path) -> Path:
         return found
     if text == UNTRAINED:
         return _untrained(folder)
-    path = Path(text).expanduser()
-    if path.suffix.lower() == ".onnx" or path.is_file():
-        if not path.is_file():
-            raise ModelNotFoundError(f"there is no model file {path}")
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path's raises for unknown users
+    # Names too long for a file, or with a NUL, are no files to os.path; Path raises.
+    is_file = os.path.isfile(path)  # noqa: PTH113
+    if path.suffix.lower() == ".onnx" or is_file:
+        if not is_file:
+            raise ModelNotFoundError(
+                f"there is no model file {graph.printable(str(path), graph.LONGEST_LINE)}"
+            )
         if weights.kind(path) is not None:
             raise ModelFileError(
                 f"{path} holds weights, not a model; bring it in with: imgindex model import {path}"
@@ -109,7 +115,7 @@ def resolve(name: str | os.PathLike[str] | None, folder: Path) -> Path:
     if text in {official.name for official in OFFICIAL}:
         raise ModelNotFoundError(f"model {text} is not here yet; get it with: {_PULL} {text}")
     names = ", ".join(sorted({*here, UNTRAINED}))
-    raise ModelNotFoundError(f"there is no model {text!r}; those here are {names}")
+    raise ModelNotFoundError(f"there is no model '{graph.printable(text)}'; those here are {names}")
 
 
 def _default(folder: Path) -> Path:
@@ -152,17 +158,14 @@ def _untrained(folder: Path) -> Path:
 
 
 def read_card(path: Path) -> ModelCard:
-    """Read a model file's card; its weights are not read.
+    """Read a model file's card, and check that the model is safe to load and what the card says.
+
+    Every model passes here before ONNX Runtime opens it; its weights are not read.
 
     Raises:
-        ModelFileError: the file was not built by imgindex, or is damaged.
+        ModelFileError: the file was not built by imgindex, is damaged, or unsafe.
     """
-    found = graph.read_card(path)
-    if found is None:
-        raise ModelFileError(
-            f"{path} was not built by imgindex; bring it in with: imgindex model import {path}"
-        )
-    return found
+    return foreign.vouch(path)
 
 
 def listed(folder: Path) -> list[Listed]:
@@ -195,14 +198,25 @@ def _files(folder: Path) -> Iterator[Listed]:
         ("installed", folder),
     )
     for state, place in places:
-        for path in sorted(place.glob("[!.]*.onnx")):
+        for path in _candidates(place):
             try:
-                card = graph.read_card(path)
-            except ModelFileError:
+                card, size = graph.read_card(path), path.stat().st_size
+            except (ModelFileError, OSError):
                 continue
             if card is not None and path.stem not in seen:
                 seen.add(path.stem)
-                yield Listed(path.stem, state, card, path, path.stat().st_size)
+                yield Listed(path.stem, state, card, path, size)
+
+
+def _candidates(folder: Path) -> list[Path]:
+    """Files that may be models, sorted; none where there is no such folder."""
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - Path.glob takes a forbidden folder for empty
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read the models in {folder}: {graph.brief(error)}") from error
+    return [folder / name for name in sorted(names) if re.fullmatch(r"[^.].*\.onnx", name)]
 
 
 def install(  # noqa: PLR0913 - what a foreign file leaves unsaid, one by one
@@ -323,12 +337,16 @@ def pull(  # noqa: PLR0913 - what decides a model, one by one
         names = ", ".join(one.name for one in OFFICIAL)
         raise ModelNotFoundError(f"there is no {name!r} to pull; there are {names}")
     expected = vgg16.kernels(layer)
-    vgg16.layers(size)
+    shapes = {row.name: row.shape for row in vgg16.layers(size)}
+    if layer not in shapes:
+        raise SettingError(f"{layer} needs size {vgg16.DEFAULT_SIZE}, not {size}")
+    graph.Sketch().pool(layer, shapes[layer], pooling or vgg16.pooling_of(layer))
     usual = (vgg16.DEFAULT_LAYER, vgg16.pooling_of(layer), vgg16.DEFAULT_SIZE, "squash")
     asked = (layer, pooling or usual[1], size, fit)
     full = "-".join([name, *(str(a) for a, b in zip(asked, usual, strict=True) if a != b)])
     target = folder / f"{full}.onnx"
-    if target.exists():
+    with contextlib.suppress(ModelFileError):  # absent or damaged, it is fetched
+        read_card(target)
         return target
     file = official.url.rpartition("/")[2]
     raw = folder / file

@@ -114,8 +114,8 @@ def test_a_file_arrives_whole_and_checked(server: Script, target: Path) -> None:
     )
     assert target.read_bytes() == DATA
     assert alone(target)
-    assert steps[0] == ("downloading", 0, len(DATA))
-    assert steps[-1] == ("downloading", len(DATA), len(DATA))
+    assert steps[0] == ("download", 0, len(DATA))
+    assert steps[-1] == ("download", len(DATA), len(DATA))
     assert [done for _, done, _ in steps] == sorted(done for _, done, _ in steps)
 
 
@@ -267,6 +267,52 @@ def test_a_missing_file_names_status_and_url(server: Script, target: Path, statu
 def test_being_offline_says_how_to_do_without(target: Path) -> None:
     with pytest.raises(DownloadError, match="imgindex model import FILE"):
         fetch("http://127.0.0.1:9/file", target, pause=0.001, timeout=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALL_PROXY", "foo://x"),
+        ("HTTPS_PROXY", "foo://x"),
+        ("HTTP_PROXY", "http://host:port"),
+        ("SSL_CERT_FILE", "/nowhere/certificates.pem"),
+        ("SSL_CERT_FILE", __file__),
+    ],
+)
+def test_an_environment_that_cannot_be_used_is_told(
+    monkeypatch: pytest.MonkeyPatch, target: Path, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(DownloadError, match=f"cannot begin a download: .*{name}.*environment"):
+        fetch("https://127.0.0.1:9/file", target, pause=0.001, timeout=1)
+
+
+def test_a_proxy_that_needs_another_package_is_told(
+    monkeypatch: pytest.MonkeyPatch, target: Path
+) -> None:
+    def client(**_: object) -> None:
+        raise ImportError("Using SOCKS proxy, but the 'socksio' package is not installed.")
+
+    monkeypatch.setattr("httpx.Client", client)
+    with pytest.raises(DownloadError, match=r"socksio.*ALL_PROXY"):
+        fetch("https://127.0.0.1:9/file", target, pause=0.001, timeout=1)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host:port/x",
+        "http://a..b/x",
+        f"http://{'a' * 300}/x",
+        "http://h\0st/x",
+        "http://host/\udcff",
+        "http://xn--ü/x",
+    ],
+    ids=lambda url: ascii(url)[:30],
+)
+def test_a_url_that_cannot_be_is_told(target: Path, url: str) -> None:
+    with pytest.raises(DownloadError, match="check the URL"):
+        fetch(url, target, pause=0.001, timeout=1)
 
 
 def test_a_target_that_cannot_be_written_is_told(server: Script, tmp_path: Path) -> None:

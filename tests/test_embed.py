@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -178,19 +178,123 @@ def test_an_empty_batch_gives_no_rows(embedder: Embedder) -> None:
 # Model files
 
 
-@pytest.mark.parametrize("factor", [2.0, 0.5, 0.0, np.nan, np.inf])
-def test_a_model_whose_rows_are_not_of_length_one_is_refused(
-    model_file: Path, tmp_path: Path, factor: float
-) -> None:
+def followed_by(
+    model_file: Path, path: Path, kind: str, *constants: onnx.TensorProto, **attributes: Any
+) -> Path:
+    """The model with one more operator between its unit vector and its output."""
     model = onnx.load(model_file)
     last = next(node for node in model.graph.node if "embedding" in node.output)
     last.output[list(last.output).index("embedding")] = "unit"
-    model.graph.initializer.append(helper.make_tensor("factor", 1, [1], [factor]))
-    model.graph.node.append(helper.make_node("Mul", ["unit", "factor"], ["embedding"]))
-    path = tmp_path / "scaled.onnx"
+    model.graph.initializer.extend(constants)
+    inputs = ["unit", *(constant.name for constant in constants)]
+    model.graph.node.append(helper.make_node(kind, inputs, ["embedding"], **attributes))
     onnx.save(model, path)
-    with pytest.raises(ModelFileError, match=r"tiny gave an embedding of length .* instead of 1"):
+    return path
+
+
+@pytest.mark.parametrize("factor", [2.0, 0.5, 0.0, np.nan, np.inf, 1e30])
+def test_rows_that_are_not_of_length_one_are_nan(
+    model_file: Path, tmp_path: Path, factor: float
+) -> None:
+    constant = helper.make_tensor("factor", 1, [1], [factor])
+    rows = Embedder(followed_by(model_file, tmp_path / "m.onnx", "Mul", constant), "cpu").encode(
+        images(3)
+    )
+    assert rows.shape == (3, 256)
+    assert rows.dtype == np.float32
+    assert np.isnan(rows).all()
+
+
+@pytest.mark.parametrize("bad", [0.0, np.nan, np.inf])
+def test_a_picture_without_a_descriptor_costs_only_itself(
+    model_file: Path, embedder: Embedder, tmp_path: Path, bad: float
+) -> None:
+    """The factor of a batch's second picture is bad, that of the others is 1."""
+    factors = helper.make_tensor("factor", 1, [3, 1], [1.0, bad, 1.0])
+    path = followed_by(model_file, tmp_path / "m.onnx", "Mul", factors)
+    rows = Embedder(path, "cpu").encode(images(3))
+    assert np.isnan(rows[1]).all()
+    np.testing.assert_array_equal(rows[[0, 2]], embedder.encode(images(3))[[0, 2]])
+
+
+def test_a_model_that_fails_while_it_runs_is_named(model_file: Path, tmp_path: Path) -> None:
+    indices = helper.make_tensor("indices", 7, [1], [256])
+    path = followed_by(model_file, tmp_path / "m.onnx", "Gather", indices, axis=1)
+    with pytest.raises(ModelFileError, match=r"model tiny failed on cpu: .*Gather") as caught:
+        Embedder(path, "cpu").encode(images(2))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_failure_on_a_gpu_is_the_devices_and_never_repeated_elsewhere(
+    model_file: Path,
+) -> None:
+    class Failing:
+        def run(self, *_: object) -> None:
+            raise RuntimeError("CUDA failure 700: an illegal memory access\nat line 1")
+
+    embedder = Embedder(model_file, "cpu")
+    embedder.device, embedder._session = "cuda:1", Failing()
+    with pytest.raises(DeviceError, match=r"failed on cuda:1: .*700.*access; try --device cpu"):
+        embedder.encode(images(1))
+
+
+@pytest.mark.parametrize(
+    ("kind", "constants", "shape"),
+    [
+        ("ReduceL2", (), r"\(3, 1\)"),
+        ("Gather", (helper.make_tensor("first", 7, [1], [0]),), r"\(1, 256\)"),
+    ],
+)
+def test_a_model_that_gives_another_shape_than_its_card_is_told(
+    model_file: Path, tmp_path: Path, kind: str, constants: tuple[Any, ...], shape: str
+) -> None:
+    attributes = {} if constants else {"axes": [1]}
+    path = followed_by(model_file, tmp_path / "m.onnx", kind, *constants, **attributes)
+    with pytest.raises(ModelFileError, match=rf"{shape} instead of \(3, 256\)"):
         Embedder(path, "cpu").encode(images(3))
+
+
+def loading(monkeypatch: pytest.MonkeyPatch, errors: dict[str, Exception]) -> None:
+    """A machine with a GPU, where sessions on the processors named cannot be made."""
+
+    def load(path: Path, wanted: Any) -> Any:
+        if wanted[0][0] in errors:
+            raise errors[wanted[0][0]]
+        return onnxruntime.InferenceSession(path, providers=[CPU])
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: GPU_BUILD)
+    monkeypatch.setattr(embed, "_nvidia_driver", lambda: True)
+    monkeypatch.setattr(embed, "_load", load)
+
+
+def test_auto_takes_the_cpu_where_the_gpu_fails_and_says_so(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading(monkeypatch, {CUDA: RuntimeError("no libcudnn")})
+    assert Embedder(model_file, "auto").device == "cpu"
+    with pytest.raises(DeviceError, match=r"cannot use cuda:0: no libcudnn; install"):
+        Embedder(model_file, "cuda:0")
+
+
+def test_a_fallback_that_fails_too_is_told(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading(monkeypatch, {CUDA: RuntimeError("no libcudnn"), CPU: RuntimeError("out of ideas")})
+    with pytest.raises(ModelFileError, match=r"cannot load .*tiny\.onnx: out of ideas"):
+        Embedder(model_file, "auto")
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
+def test_a_file_that_no_device_loads_is_not_blamed_on_the_device(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    damaged = onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph("this is an invalid model")
+    loading(
+        monkeypatch,
+        {CUDA: damaged, CPU: RuntimeError("not this one")} if device != "cpu" else {CPU: damaged},
+    )
+    with pytest.raises(ModelFileError, match=r"cannot load .*: this is an invalid model"):
+        Embedder(model_file, device)
 
 
 def test_a_foreign_model_is_refused_with_the_command_that_brings_it_in(tmp_path: Path) -> None:
@@ -212,10 +316,10 @@ def test_a_card_that_is_no_card_is_refused(model_file: Path, tmp_path: Path) -> 
     model = onnx.load(model_file)
     for entry in model.metadata_props:
         if entry.key == "imgindex.dimension":
-            entry.value = "many"
+            entry.value = '"many"'
     path = tmp_path / "odd.onnx"
     onnx.save(model, path)
-    with pytest.raises(ModelFileError, match="not built by imgindex"):
+    with pytest.raises(ModelFileError, match=r"card of .* is damaged: dimension is no int"):
         Embedder(path, "cpu")
 
 
@@ -230,7 +334,7 @@ def test_a_file_that_cannot_be_loaded_is_named(
         shutil.copy(model_file, path)
         data = path.read_bytes()
         path.write_bytes({"empty": b"", "truncated": data[: len(data) // 2]}.get(damage, b"text"))
-    with pytest.raises(ModelFileError, match=r"cannot load .*model\.onnx"):
+    with pytest.raises(ModelFileError, match=r"model\.onnx (cannot be read|was not built)"):
         Embedder(path, "cpu")
 
 

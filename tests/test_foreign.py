@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -341,5 +342,16 @@ def test_a_card_that_lies_about_its_graph_is_refused(tmp_path: Path) -> None:
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     helper.set_model_props(model, metadata | {"imgindex.dimension": "6"})
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelFileError, match="does not fit"):
-        foreign.reissue(path, "other")
+    for check in (foreign.vouch, partial(foreign.reissue, name="other")):
+        with pytest.raises(ModelFileError, match="does not fit"):
+            check(path)
+
+
+def test_names_in_a_file_cannot_play_with_the_terminal(tmp_path: Path) -> None:
+    names = ("map", "\x1b[2J" + "x" * 1000)
+    node = helper.make_node("Relu", ["map"], [names[1]])
+    path = export(tmp_path / "n.onnx", tail=(node,), outputs=names)
+    with pytest.raises(SettingError, match="choose a layer") as caught:
+        foreign.adapt(path, **LABEL)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600

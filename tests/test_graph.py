@@ -189,7 +189,20 @@ def test_a_foreign_model_has_no_card() -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("size", '"large"'), ("name", "[1]"), ("trained", "1"), ("dimension", "{"), ("fit", None)],
+    [
+        ("size", '"large"'),
+        ("size", "100000"),
+        ("size", "1" * 5000),
+        ("name", "[1]"),
+        ("name", '"\\u001b[2J"'),
+        ("name", "[" * 100_000),
+        ("trained", "1"),
+        ("dimension", "{"),
+        ("dimension", "0"),
+        ("fit", None),
+        ("fit", '"stretch"'),
+    ],
+    ids=lambda value: str(value)[:20],
 )
 def test_a_damaged_card_is_told(key: str, value: str | None) -> None:
     model = onnx.ModelProto.FromString(MODEL)
@@ -199,8 +212,10 @@ def test_a_damaged_card_is_told(key: str, value: str | None) -> None:
     else:
         metadata[f"imgindex.{key}"] = value
     onnx.helper.set_model_props(model, metadata)
-    with pytest.raises(ModelFileError, match="damaged"):
+    with pytest.raises(ModelFileError, match="damaged") as caught:
         graph.read_card(model.SerializeToString())
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
 
 
 @settings(deadline=None)
@@ -215,6 +230,63 @@ def test_a_model_cut_short_is_told_or_has_no_card(cut: int) -> None:
     # The card is written last: what is cut off is part of it.
     with pytest.raises(ModelFileError):
         graph.read_card(MODEL[:-cut])
+
+
+def test_an_outline_has_everything_but_the_numbers(tmp_path: Path) -> None:
+    whole = onnx.ModelProto.FromString(MODEL)
+    kernel = onnx.numpy_helper.from_array(np.ones((300, 300), np.float32), "kernel")
+    kernel.external_data.add(key="location", value="elsewhere")
+    whole.graph.initializer.append(kernel)
+    path = tmp_path / "toy.onnx"
+    path.write_bytes(whole.SerializeToString())
+    outline = graph.outline(path)
+    assert outline.ByteSize() < path.stat().st_size / 20
+    for tensor in whole.graph.initializer:
+        tensor.ClearField("raw_data")
+    assert outline == whole
+
+
+def test_an_outline_of_a_graph_in_two_pieces_joins_them(tmp_path: Path) -> None:
+    """Protocol buffers merge a field that comes twice; so what is checked must, too."""
+    more = onnx.ModelProto()
+    more.graph.initializer.add(name="second").external_data.add(key="location", value="elsewhere")
+    path = tmp_path / "toy.onnx"
+    path.write_bytes(MODEL + more.SerializeToString())
+    assert any(tensor.external_data for tensor in graph.outline(path).graph.initializer)
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_an_outline_of_any_bytes_is_told_or_made(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.onnx"
+    changed = bytearray(MODEL)
+    changed[data.draw(st.integers(0, len(MODEL) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(changed)
+    with contextlib.suppress(ModelFileError):
+        graph.outline(path)
+
+
+def test_a_field_that_reaches_out_of_its_message_is_told(tmp_path: Path) -> None:
+    # A graph of two bytes, whose one field is a tensor of five.
+    (tmp_path / "m.onnx").write_bytes(b"\x3a\x02\x2a\x05" + bytes(8))
+    with pytest.raises(ModelFileError, match="cut off"):
+        graph.outline(tmp_path / "m.onnx")
+
+
+def test_text_out_of_files_is_cut_and_harmless() -> None:
+    assert graph.printable("naïve\x1b[2J\n\udcff") == r"naïve\x1b[2J\n\udcff"
+    assert graph.printable("x" * 1000) == "x" * 80 + "..."
+    assert graph.brief(ValueError("one\x07\ntwo")) == r"one\x07"
+    assert graph.brief(ValueError()) == "ValueError"
+    assert graph.brief(FileNotFoundError(2, "No such file", "path")) == "No such file"
+
+
+def test_a_place_that_is_no_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ModelError, match="cannot write"):
+        graph.save(tmp_path / "file" / "toy.onnx", b"x")
 
 
 def test_saving_over_a_folder_fails_clearly_and_leaves_nothing(tmp_path: Path) -> None:

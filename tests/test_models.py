@@ -318,7 +318,14 @@ def test_pull_puts_other_settings_into_the_name(folder: Path, served: str) -> No
 def test_pull_refuses_what_is_not_official_or_cannot_be_built(folder: Path) -> None:
     with pytest.raises(ModelNotFoundError, match="vgg16-keras, vgg16-torchvision"):
         models.pull("resnet", folder)
-    for options in ({"layer": "block9"}, {"size": 8}):
+    wrong: tuple[dict[str, Any], ...] = (
+        {"layer": "block9"},
+        {"size": 8},
+        {"layer": "fc1", "size": 64},
+        {"pooling": "cls"},
+        {"pooling": "median"},
+    )
+    for options in wrong:
         with pytest.raises(SettingError):
             models.pull("vgg16-keras", folder, base_url="http://127.0.0.1:9", **options)
 
@@ -352,3 +359,105 @@ def test_a_reissued_model_is_checked_even_under_its_own_name(folder: Path, tmp_p
         models.install(path, folder)
     with pytest.raises(ModelFileError, match="other files"):
         foreign.reissue(path, "mine")
+
+
+def forged(path: Path, way: str) -> Path:
+    """A model with our card that is something else than it says."""
+    model = onnx.ModelProto.FromString(small("mine"))
+    if way == "elsewhere":
+        tensor = model.graph.initializer[0]
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="w.bin")
+    elif way == "input":
+        model.graph.input[0].name = "other"
+        for node in model.graph.node:
+            node.input[:] = ["other" if name == "image" else name for name in node.input]
+    elif way == "side":
+        model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 64
+    elif way == "numbers":
+        model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 65
+    elif way == "opset":
+        model.opset_import[0].version = 7
+    graph.save(path, model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("way", "text"),
+    [
+        ("elsewhere", "other files"),
+        ("input", "does not fit"),
+        ("side", "does not fit"),
+        ("numbers", "does not fit"),
+        ("opset", "opset 7"),
+    ],
+)
+def test_a_card_alone_opens_no_door(folder: Path, tmp_path: Path, way: str, text: str) -> None:
+    """Neither by path nor by name, and not by a library's fingerprint either."""
+    path = forged(tmp_path / "elsewhere" / "mine.onnx", way)
+    with pytest.raises(ModelFileError, match=text):
+        models.resolve(path, folder)
+    by_hand = forged(folder / "mine.onnx", way)
+    assert models.resolve("mine", folder) == by_hand
+    with pytest.raises(ModelFileError, match=text):
+        models.read_card(by_hand)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x" * 5000,
+        "x" * 5000 + ".onnx",
+        "a\0b",
+        "a\0b.onnx",
+        "",
+        ".",
+        "~nobody-has-this-name/m.onnx",
+        "\udcff",
+        "\x1b[2J",
+        "/dev/null/m.onnx",
+    ],
+    ids=lambda name: ascii(name)[:30],
+)
+def test_a_name_that_no_file_can_have_is_told(folder: Path, name: str) -> None:
+    with pytest.raises(ModelNotFoundError) as caught:
+        models.resolve(name, folder)
+    assert len(str(caught.value)) < 400
+    assert str(caught.value).isprintable()
+
+
+def test_a_models_folder_that_cannot_be_read_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(folder, "mine")
+
+    def forbidden(place: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied", str(place))
+
+    monkeypatch.setattr("os.listdir", forbidden)
+    for ask in (partial(models.resolve, "mine"), partial(models.resolve, None), models.listed):
+        with pytest.raises(ModelError, match=r"cannot read the models in .*: Permission denied"):
+            ask(folder)
+
+
+def test_a_models_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ModelError, match="cannot read the models in"):
+        models.resolve("mine", tmp_path / "file")
+
+
+def test_advice_to_pull_is_given_for_official_models_only(folder: Path) -> None:
+    with pytest.raises(ModelNotFoundError) as caught:
+        models.resolve("resnet", folder)
+    assert "pull" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("official")
+def test_pull_replaces_a_model_that_was_cut_short(folder: Path, served: str) -> None:
+    options: dict[str, Any] = {"layer": "block1_pool", "size": 32, "base_url": served}
+    path = models.pull("vgg16-keras", folder, **options)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert models.pull("vgg16-keras", folder, **options) == path
+    assert path.read_bytes() == whole

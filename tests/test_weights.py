@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from imgindex import graph, weights
 from imgindex.errors import ModelFileError
+from imgindex.weights import plain_pickle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -384,6 +385,88 @@ def test_numbers_that_are_not_finite_are_told(tmp_path: Path) -> None:
     layers["fc1"][1][0] = np.nan
     with pytest.raises(ModelFileError, match="fc1"):
         weights.read(write(tmp_path / "w.pth", legacy=False, layers=layers), EXPECTED)
+
+
+DEEP = b")" + b"\x85" * 200_000
+WIDE = b")" + b"".join(b"q%ch%c\x86" % (level, level) for level in range(60))
+FLOOD = b"X" + struct.pack("<I", 200_000) + b"\x1b[2J " * 40_000
+HUGE = b"\x8b" + struct.pack("<i", 1600) + b"\x7f" * 1600
+
+
+hostile = pytest.mark.parametrize(
+    "value", [DEEP, WIDE, FLOOD, HUGE], ids=["deep", "wide", "flood", "huge"]
+)
+
+
+def told_in_short(path: Path) -> None:
+    with pytest.raises(ModelFileError) as caught:
+        weights.read(path, EXPECTED)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
+@hostile
+@pytest.mark.parametrize(
+    "code",
+    [
+        b"}%bK\x01s",
+        b"}(%bK\x01u",
+        b"ccollections\nOrderedDict\n](]%bK\x01\x86ee\x85R",
+        b"ccollections\nOrderedDict\n]%bK\x01\x86a\x85R",
+        b"X\x02\x00\x00\x00os%b\x93",
+        b"%bX\x02\x00\x00\x00os\x93",
+        b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\n%bNK\x01tQ",
+        b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000NK\x01%btQ",
+        b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000N%btQ",
+        b"%bQ",
+        b"%b)R",
+        b"K\x01%ba",
+        b"%b",
+        REBUILD + b"(%b%b%b%btR",
+    ],
+)
+def test_structures_and_texts_of_a_file_are_never_written_out(
+    tmp_path: Path, code: bytes, value: bytes
+) -> None:
+    """Deep ones overflow the stack, wide ones take 2**60 steps, texts flood the terminal."""
+    data = b"\x80\x02" + code.replace(b"%b", value) + b"."
+    told_in_short(write_zip(tmp_path / "w.pth", data, {}))
+
+
+@hostile
+@pytest.mark.parametrize("place", ["magic", "protocol", "system", "keys"])
+def test_nor_are_those_of_a_legacy_header(tmp_path: Path, place: str, value: bytes) -> None:
+    data: Any = {place: b"\x80\x02" + value + b"."}
+    told_in_short(write_legacy(tmp_path / "w.pth", {}, {}, **data))
+
+
+@both
+def test_names_of_storages_are_cut(tmp_path: Path, legacy: bool) -> None:  # noqa: FBT001 - a parameter
+    entries, _ = state(table(), legacy=legacy)
+    first = next(iter(entries))
+    entries[first] = tensor(table()["block1_conv1"][0], "\x07" * 5000, legacy=legacy)
+    told_in_short((write_legacy if legacy else write_zip)(tmp_path / "w.pth", entries, {}))
+
+
+def test_what_is_called_for_again_and_again_takes_no_memory() -> None:
+    pairs = b"](" + b"".join(b"K%cN\x86" % number for number in range(100)) + b"e"
+    sides = b"](" + b"K\x01" * 1000 + b"e"
+    again = b"".join(b"h\x01h\x00\x85R" for _ in range(1000))
+    ordered = plain_pickle.load(
+        io.BytesIO(b"\x80\x02" + pairs + b"q\x00ccollections\nOrderedDict\nq\x01(" + again + b"t.")
+    )
+    assert [len(one) for one in ordered] == [100] + [0] * 999
+    with pytest.raises(plain_pickle.RefusedError, match=r"torch\.Size"):
+        plain_pickle.load(
+            io.BytesIO(b"\x80\x02" + sides + b"q\x00ctorch\nSize\nq\x01(" + again + b"t.")
+        )
+
+
+def test_old_releases_of_python_pickle_ordered_dictionaries_as_lists(tmp_path: Path) -> None:
+    entries, storages = state(table(), legacy=True)
+    pairs: Any = ([list(pair) for pair in entries.items()],)
+    path = write_legacy(tmp_path / "w.pth", Pickled("collections", "OrderedDict", pairs), storages)
+    same(weights.read(path, EXPECTED), table())
 
 
 def test_a_compressed_zip_is_refused(tmp_path: Path) -> None:

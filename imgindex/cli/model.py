@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads the annotations
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
@@ -87,6 +88,7 @@ def info(
 ) -> None:
     """Show what a model says of itself, and its layers."""
     from imgindex import models, vgg16
+    from imgindex.graph import LONGEST_LINE, printable
 
     path = models.resolve(name, Settings.resolve().models)
     card = models.read_card(path)
@@ -97,7 +99,7 @@ def info(
         )
         return
     as_columns(
-        [(key, str(value)) for key, value in to_json(card).items()]
+        [(key, printable(str(value), LONGEST_LINE)) for key, value in to_json(card).items()]
         + [("fingerprint", card.fingerprint), ("file", str(path))]
     )
     if layers:
@@ -232,7 +234,7 @@ def import_model(  # noqa: PLR0913 - one parameter an option
     from imgindex import models
 
     path = models.install(
-        file.expanduser(),
+        Path(os.path.expanduser(file)),  # noqa: PTH111 - Path's raises for unknown users
         Settings.resolve().models,
         name=name,
         layer=layer,
@@ -300,8 +302,12 @@ def _record(row: Listed) -> dict[str, Any]:
 
 
 def _in_words(card: ModelCard) -> str:
+    from imgindex.graph import printable
+
     kind = "" if card.trained else "random weights, "
-    return f"{kind}{card.architecture} {card.layer} {card.pooling}, {card.size} px {card.fit}"
+    return printable(
+        f"{kind}{card.architecture} {card.layer} {card.pooling}, {card.size} px {card.fit}"
+    )
 
 
 def _hint(row: Listed) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from imgindex.errors import ModelFileError
-from imgindex.graph import CAFFE, TORCH, Weights
+from imgindex.graph import CAFFE, TORCH, Weights, brief
 
 from . import keras_file, torch_file
 
@@ -37,8 +37,8 @@ def kind(path: Path) -> Kind | None:
     try:
         with path.open("rb") as file:
             start = file.read(8)
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"cannot read {path}: {brief(error)}") from error
     return next((found for key, found in _KEYS if start.startswith(key)), None)
 
 

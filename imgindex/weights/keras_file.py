@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from imgindex.errors import ModelFileError
+from imgindex.graph import brief
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,7 @@ def read(
             root = _child(file, "model_weights") or file
             return {name: _layer(root, name, shape, path) for name, shape in expected.items()}
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise ModelFileError(f"{path} cannot be read as a Keras file: {error}") from error
+        raise ModelFileError(f"{path} cannot be read as a Keras file: {brief(error)}") from error
 
 
 def _child(group: h5py.Group, name: str) -> h5py.Group | None:
@@ -93,7 +94,7 @@ def _array(
             f"{path}: {part} of {name} must be {list(shape)}, not {list(data.shape)}"
         )
     if data.dtype.kind != "f":
-        raise ModelFileError(f"{path}: {part} of {name} must be float, not {data.dtype}")
+        raise ModelFileError(f"{path}: {part} of {name} must be float")
     if data.external or data.is_virtual:
         raise ModelFileError(f"{path}: {part} of {name} lies in another file, which is refused")
     if data.chunks and math.prod(data.chunks) * data.dtype.itemsize > _LARGEST_CHUNK:

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imgindex.graph import brief, printable
+
 if TYPE_CHECKING:
     import io
+    from collections.abc import Iterable
 
 DTYPES = {
     "torch.FloatStorage": "<f4",
@@ -57,6 +60,7 @@ _VALUES = frozenset(
 )
 _EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_MOST_SIDES = 64
 
 
 class RefusedError(Exception):
@@ -108,7 +112,7 @@ def load(file: io.BytesIO) -> Any:
                 return machine.pop()
             machine.step(opcode.name, argument)
     except (IndexError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f"its pickle is damaged ({error})") from error
+        raise ValueError(f"its pickle is damaged ({brief(error)})") from error
     raise ValueError("its pickle is cut off")
 
 
@@ -152,16 +156,16 @@ class _Machine:
                 _of(list, self._stack[-1]).extend(items)
             case "SETITEM":
                 value, key = self.pop(), self.pop()
-                _of(dict, self._stack[-1])[key] = value
+                _fill(_of(dict, self._stack[-1]), [(key, value)])
             case "SETITEMS":
                 items = self._since_mark()
                 pairs = zip(items[::2], items[1::2], strict=True)
-                _of(dict, self._stack[-1]).update(pairs)
+                _fill(_of(dict, self._stack[-1]), pairs)
             case "GLOBAL":
                 push(_name(argument.replace(" ", ".")))
             case "STACK_GLOBAL":
                 attribute, module = self.pop(), self.pop()
-                push(_name(f"{module}.{attribute}"))
+                push(_name(f"{_of(str, module)}.{_of(str, attribute)}"))
             case "BINPERSID":
                 push(_storage(self.pop()))
             case "REDUCE" | "NEWOBJ":
@@ -195,9 +199,19 @@ def _of(kind: type, value: Any) -> Any:
     return value
 
 
+def _fill(table: dict[Any, Any], pairs: Iterable[Any]) -> None:
+    """Add entries; a key that is a structure could take for ever to hash, or overflow the stack."""
+    for key, value in pairs:
+        if type(key) not in {str, int}:
+            raise RefusedError(f"a dictionary's key that is a {type(key).__name__}")
+        table[key] = value
+
+
 def _name(text: str) -> _Name:
     if text not in _NAMES:
-        raise RefusedError(f"it calls for {text!r}; weights need no such thing, and it was not run")
+        raise RefusedError(
+            f"it calls for '{printable(text)}'; weights need no such thing, and it was not run"
+        )
     return _Name(text)
 
 
@@ -205,7 +219,7 @@ def _storage(persistent: Any) -> Storage:
     match persistent:
         case ("storage", _Name(text=kind), str(key), _, int(count), *views) if kind in DTYPES:
             if count < 0 or any(view is not None for view in views):
-                raise RefusedError(f"storage {key} of length {count} with {views}")
+                raise RefusedError(f"storage {printable(key)} of a negative length, or with a view")
             return Storage(kind, key, count)
     raise RefusedError("a reference to something that is no storage")
 
@@ -216,13 +230,18 @@ def _build(called: Any, arguments: Any) -> Any:
         case "collections.OrderedDict", ():
             return {}
         case "collections.OrderedDict", (list(pairs),):
-            return dict(pairs)
-        case "torch.Size", (list() | tuple() as sides,):
+            table: dict[Any, Any] = {}
+            _fill(table, pairs)
+            pairs.clear()  # they have moved: one list called for many times would fill the memory
+            return table
+        case "torch.Size", (list() | tuple() as sides,) if len(sides) <= _MOST_SIDES:
             return tuple(sides)
         case _, (Storage() as storage, int(offset), shape, strides, *_) if name in _REBUILD:
+            if not len(shape) == len(strides) <= _MOST_SIDES:
+                raise RefusedError("a tensor with another number of strides than of sides")
             shape, strides = (tuple(_of(int, side) for side in sides) for sides in (shape, strides))
-            if len(shape) != len(strides) or any(side < 0 for side in shape):
-                raise RefusedError(f"a tensor of shape {shape} with strides {strides}")
+            if any(side < 0 for side in shape):
+                raise RefusedError("a tensor with a negative side")
             return Tensor(storage, offset, shape, strides)
         case _, (Tensor() as tensor, *_) if name in _PARAMETER:
             return tensor

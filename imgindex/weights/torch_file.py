@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imgindex.errors import ModelFileError
+from imgindex.graph import brief, printable
 
 from .plain_pickle import DTYPES, RefusedError, Storage, Tensor, load
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-_LARGEST_PICKLE = 2**24
+_LARGEST_PICKLE = 2**20
 _MOST_MEMBERS = 10_000
 _COUNT = struct.Struct("<q")
 _FLOATS = {"torch.FloatStorage", "torch.DoubleStorage", "torch.HalfStorage"}
@@ -49,9 +50,16 @@ def read(
             table, fetch = _open_legacy(file)
             return _take(path, table, fetch, expected)
     except RefusedError as error:
-        raise ModelFileError(f"{path} is refused: {error}") from error
-    except (OSError, zipfile.BadZipFile, ValueError, EOFError, RuntimeError) as error:
-        raise ModelFileError(f"{path} cannot be read as a torch file: {error}") from error
+        raise ModelFileError(f"{path} is refused: {brief(error)}") from error
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        ValueError,
+        EOFError,
+        RuntimeError,
+        OverflowError,
+    ) as error:
+        raise ModelFileError(f"{path} cannot be read as a torch file: {brief(error)}") from error
 
 
 def _take(
@@ -73,7 +81,7 @@ def _take(
             if tensor.shape != wanted:
                 raise ModelFileError(
                     f"{path}: {place}.{part} (layer {name}) must be {list(wanted)}, "
-                    f"not {list(tensor.shape)}"
+                    f"not {printable(str(list(tensor.shape)))}"
                 )
             arrays.append(_array(tensor, fetch))
         layers[name] = (arrays[0], arrays[1])
@@ -115,7 +123,8 @@ def _array(tensor: Tensor, fetch: Fetch) -> NDArray[np.float32]:
         )
     data = fetch(storage)
     if len(data) != storage.bytes:
-        raise RefusedError(f"storage {storage.key} of {len(data)} bytes, not {storage.bytes}")
+        key = printable(storage.key)
+        raise RefusedError(f"storage {key} of {len(data)} bytes, not {storage.bytes}")
     flat = np.frombuffer(data, DTYPES[storage.kind])
     if storage.kind == _BFLOAT:
         flat = (flat.astype(np.uint32) << 16).view(np.float32)
@@ -153,7 +162,7 @@ def _open_zip(archive: zipfile.ZipFile, length: int) -> tuple[Any, Fetch]:
     def fetch(storage: Storage) -> bytes:
         name = f"{root}data/{storage.key}"
         if name not in sizes:
-            raise ValueError(f"storage {storage.key} is missing")
+            raise ValueError(f"storage {printable(storage.key)} is missing")
         return archive.read(name)
 
     return load(io.BytesIO(archive.read(pickles[0]))), fetch
@@ -163,8 +172,8 @@ def _open_legacy(file: io.BufferedReader) -> tuple[Any, Fetch]:
     head = io.BytesIO(file.read(_LARGEST_PICKLE))
     if load(head) != _MAGIC:
         raise ValueError("it does not begin as one")
-    if (protocol := load(head)) != _PROTOCOL:
-        raise ValueError(f"protocol {protocol!r} is unknown")
+    if load(head) != _PROTOCOL:
+        raise ValueError("its protocol is unknown")
     system = load(head)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise ValueError("it was written on a big-endian machine")
@@ -181,7 +190,8 @@ def _open_legacy(file: io.BufferedReader) -> tuple[Any, Fetch]:
 
     def fetch(storage: Storage) -> bytes:
         if kinds.get(storage.key) != storage or storage.key not in starts:
-            raise RefusedError(f"storage {storage.key} described in two ways, or not at all")
+            key = printable(storage.key)
+            raise RefusedError(f"storage {key} described in two ways, or not at all")
         file.seek(starts[storage.key])
         return file.read(storage.bytes)
 
@@ -200,9 +210,10 @@ def _starts(
         file.seek(position)
         count = file.read(_COUNT.size)
         if len(count) != _COUNT.size or _COUNT.unpack(count) != (storage.count,):
-            raise RefusedError(f"storage {storage.key} whose length is not {storage.count}")
+            key = printable(storage.key)
+            raise RefusedError(f"storage {key} whose length is not {storage.count}")
         starts[storage.key] = position + _COUNT.size
         position = starts[storage.key] + storage.bytes
         if position > end:
-            raise ValueError(f"it is cut off in storage {storage.key}")
+            raise ValueError(f"it is cut off in storage {printable(storage.key)}")
     return starts
