@@ -36,7 +36,7 @@ DOORS = {
     "onnx": {"graph", "vgg16", "foreign"},
     "PIL": {"pixels"},
     "pillow_heif": {"pixels"},
-    "sqlite3": {"store/local", "store/database", "store/groupings"},
+    "sqlite3": {"store/local", "store/database", "store/files", "store/groupings"},
     "hnswlib": {"store/hnsw"},
     "filelock": {"store/local"},
     "hdbscan": {"grouping/condensed_tree"},

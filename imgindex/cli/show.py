@@ -152,13 +152,11 @@ def progress_bar() -> Iterator[Progress]:
     )
     from rich.text import Text
 
-    from imgindex.download import STAGE
-
     class Amount(ProgressColumn):
         """How much is done, and how fast."""
 
         def render(self, task: Task) -> Text:
-            if task.description == STAGE:
+            if task.description == "download":
                 speed = f" {amount(task.speed)}/s" if task.speed else ""
                 return Text(f"{amount(task.completed)}{speed}")
             total = f"/{task.total:,.0f}" if task.total else ""
