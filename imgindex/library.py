@@ -9,7 +9,6 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from . import pixels
 from .errors import ExportError, GroupingError, LibraryDamagedError, PictureError, QueryError
 from .indexing import index
 from .records import (
@@ -31,13 +30,11 @@ if TYPE_CHECKING:
 
     from .config import Settings
     from .export import Kind, Link
-    from .records import AddReport, ExportReport, Progress, SearchResult
+    from .records import AddReport, ExportReport, Progress, SearchResult, Space
     from .searching import Query
     from .store import Store
 
 _THUMBNAIL = 320
-_MEMORY_SHARE = 0.6
-"""Of the machine's memory that the distances of an exact grouping may fill."""
 
 
 class Library:
@@ -183,22 +180,26 @@ class Library:
         *,
         min_cluster_size: int = 5,
         min_samples: int = 5,
+        space: Space = "neighbourhood",
         progress: Progress = no_progress,
     ) -> Grouping:
-        """Discover groups by HDBSCAN on the embeddings, and keep the grouping.
+        """Discover groups by HDBSCAN, and keep the grouping.
 
         Args:
             min_cluster_size: smallest number of pictures that counts as a group, at least 2.
             min_samples: how many neighbours make a place dense, at least 1; more gives fewer,
                 tighter groups and more noise.
-            progress: stages ``distances`` and ``spanning tree``.
+            space: ``neighbourhood``, in which pictures are near when they share neighbours: groups
+                as people see them; or ``descriptor``, the embeddings as they are: faithful to
+                their cosines, and on photos mostly a few large groups and noise.
+            progress: stages ``neighbours``, ``neighbourhood``, ``distances``, ``spanning tree``.
 
         Returns:
             The grouping; ``labels`` has -1 for noise, and 0 for the largest group.
 
         Raises:
             SettingError: a setting is out of range.
-            GroupingError: there are no pictures, or more than the memory bears.
+            GroupingError: there are no pictures.
             LibraryNotFoundError: there is no library.
         """
         from . import grouping
@@ -209,9 +210,13 @@ class Library:
             raise GroupingError(
                 f"the library {store.url} has no pictures; add some with: imgindex index FOLDER"
             )
-        _check_memory(len(ids))
         found = grouping.cluster(
-            rows, min_cluster_size=min_cluster_size, min_samples=min_samples, progress=progress
+            rows,
+            min_cluster_size=min_cluster_size,
+            min_samples=min_samples,
+            space=space,
+            propose=lambda kept, k: store.neighbours([ids[at] for at in kept], k, progress),
+            progress=progress,
         )
         groups = []
         for label, medoid in enumerate(found.medoids.tolist()):
@@ -231,7 +236,7 @@ class Library:
             outliers=found.outliers,
             exemplars=found.exemplars,
             groups=tuple(groups),
-            settings=GroupingSettings(min_cluster_size, min_samples, "descriptor", pin.name),
+            settings=GroupingSettings(min_cluster_size, min_samples, space, pin.name),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         store.save_grouping(result)
@@ -403,14 +408,3 @@ class Library:
             return self._resources.store().verify(progress)
         except LibraryDamagedError as error:  # so badly that the check could not go on
             return [str(error)]
-
-
-def _check_memory(count: int) -> None:
-    """Refuse an exact grouping whose distances the memory cannot hold."""
-    memory = pixels.memory()
-    needed = 4 * count * count
-    if memory is not None and needed > _MEMORY_SHARE * memory:
-        raise GroupingError(
-            f"grouping {count:,} pictures needs {needed / 1e9:.0f} GB for their distances, and "
-            f"this machine has {memory / 1e9:.0f} GB; group a smaller library"
-        )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Way = Literal["exact", "hnsw"]
 Fit = Literal["squash", "crop", "pad"]
+Space = Literal["descriptor", "neighbourhood"]
 Progress = Callable[[str, int, int], None]
 """Called as ``progress(stage, done, total)``; total is 0 while it is not known."""
 

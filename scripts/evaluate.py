@@ -12,7 +12,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import numpy as np
 import typer
@@ -31,7 +31,7 @@ from imgindex.cli.show import (
 )
 from imgindex.config import Settings
 from imgindex.errors import SettingError
-from imgindex.records import Skipped, no_progress, to_json
+from imgindex.records import Skipped, Space, no_progress, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -61,6 +61,14 @@ class Sorted:
     names: list[str]
     ambiguous: int
     loose: int
+
+
+class Density(TypedDict):
+    """How to group; see ``Library.cluster``."""
+
+    min_cluster_size: int
+    min_samples: int
+    space: Space
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +115,7 @@ def measure(
     folder: Path,
     model: Path,
     kept: Path | None,
-    density: dict[str, int],
+    density: Density,
     progress: Progress = no_progress,
 ) -> Measured:
     """Index the folder, rank and group.
@@ -116,7 +124,7 @@ def measure(
         folder: absolute.
         model: its file.
         kept: folder of the libraries to keep; None for one in memory.
-        density: ``min_cluster_size`` and ``min_samples``.
+        density: how to group.
         progress: as for ``Library``, and the stage ``rank``.
     """
     place = "memory:"
@@ -172,7 +180,7 @@ def figures(one: Measured, first: Measured) -> dict[str, Any]:
     }
 
 
-def summary(folder: Path, density: dict[str, int], measured: Sequence[Measured]) -> dict[str, Any]:
+def summary(folder: Path, density: Density, measured: Sequence[Measured]) -> dict[str, Any]:
     """What ``--json`` says: of the pictures, then of each model."""
     first = measured[0]
     pictures, right = first.pictures, first.ranking.right
@@ -267,6 +275,9 @@ def main(  # noqa: PLR0913 - one parameter an option
     min_samples: Annotated[
         int, typer.Option(min=1, metavar="N", help="Neighbours that make a place dense.")
     ] = 5,
+    space: Annotated[
+        Space, typer.Option(help="What to find groups in; see: imgindex cluster --help.")
+    ] = "neighbourhood",
     classes: Annotated[bool, typer.Option("--classes", help="Show every class.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Write the result as JSON.")] = False,
 ) -> None:
@@ -275,7 +286,7 @@ def main(  # noqa: PLR0913 - one parameter an option
     if not place.is_dir():
         raise SettingError(f"there is no folder {str(place)!r}; check the path")
     kept = library.expanduser() if library else None
-    density = {"min_cluster_size": min_cluster_size, "min_samples": min_samples}
+    density = Density(min_cluster_size=min_cluster_size, min_samples=min_samples, space=space)
     settings = Settings.resolve()
     # All of them first: a name mistyped at the end must not cost the embedding before it.
     files = [models.resolve(name, settings.models) for name in model or (settings.model,)]

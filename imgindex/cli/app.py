@@ -12,7 +12,7 @@ import typer
 
 from imgindex import Library
 from imgindex.errors import SettingError
-from imgindex.records import NOISE, ClusterReport
+from imgindex.records import NOISE, ClusterReport, Space
 
 from . import found, model
 from .show import (
@@ -264,6 +264,7 @@ Examples:
   imgindex cluster
   imgindex cluster --min-cluster-size 20
   imgindex cluster --min-cluster-size 3 --min-samples 2 --json
+  imgindex cluster --space descriptor
 """
 )
 @command
@@ -278,6 +279,13 @@ def cluster(
             help="Neighbours that make a place dense; more gives tighter groups and more noise.",
         ),
     ] = 5,
+    space: Annotated[
+        Space,
+        typer.Option(
+            help="Look for groups among pictures that share neighbours, or in the descriptors as "
+            "they are."
+        ),
+    ] = "neighbourhood",
     library: LibraryOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -288,7 +296,10 @@ def cluster(
     started = time.perf_counter()
     with Library(library) as opened, progress_bar() as progress:
         grouping = opened.cluster(
-            min_cluster_size=min_cluster_size, min_samples=min_samples, progress=progress
+            min_cluster_size=min_cluster_size,
+            min_samples=min_samples,
+            space=space,
+            progress=progress,
         )
         shown = grouping.groups[:_SHOWN_GROUPS]
         covers = opened.paths([group.medoid for group in shown])

@@ -1,7 +1,7 @@
 """Steps 4 and 5 of the paper: the condensed tree, the stable clusters in it, GLOSH outlier scores.
 
-These are the hdbscan package's own functions. They are private there, so its version is pinned and
-a test holds this module against the package's public class.
+All but the first step are the hdbscan package's own functions. They are private there, so its
+version is pinned and a test holds this module against the package's public class.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from hdbscan._hdbscan_linkage import label
 from hdbscan._hdbscan_tree import (
     compute_stability,
     condense_tree,
     get_clusters,
     outlier_scores,
 )
+
+from .compiled import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +35,7 @@ def select(
         labels int32 [n] with -1 for noise, strengths float32 [n] in [0, 1],
         outlier scores float32 [n] in [0, 1].
     """
-    tree = condense_tree(label(np.ascontiguousarray(edges)), min_cluster_size)
+    tree = condense_tree(single_linkage(edges), min_cluster_size)
     labels, strengths, _ = get_clusters(tree, compute_stability(tree))
     outliers = np.nan_to_num(outlier_scores(tree), nan=0.0)
     return (
@@ -42,3 +43,33 @@ def select(
         np.asarray(strengths, np.float32),
         np.clip(outliers, 0, 1).astype(np.float32),
     )
+
+
+@compiled
+def single_linkage(edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The hierarchy of a spanning tree, as scipy spells linkages: float64 [n - 1, 4].
+
+    Row i joins the clusters of its first two columns at the weight of the third into cluster n + i,
+    of as many points as the fourth says. The package's own takes a hundred times as long.
+
+    Args:
+        edges: float64 [n - 1, 3], (from, to, weight) by ascending weight.
+    """
+    n = len(edges) + 1
+    parents = np.arange(2 * n - 1)
+    sizes = np.ones(2 * n - 1, np.int64)
+    joins = np.empty((n - 1, 4))
+    for step in range(n - 1):
+        ends = np.empty(2, np.int64)
+        for side in range(2):
+            cluster = np.int64(edges[step, side])
+            while parents[cluster] != cluster:
+                parents[cluster] = parents[parents[cluster]]
+                cluster = parents[cluster]
+            ends[side] = cluster
+        joined = n + step
+        parents[ends] = joined
+        sizes[joined] = sizes[ends[0]] + sizes[ends[1]]
+        joins[step, 0], joins[step, 1] = ends[0], ends[1]
+        joins[step, 2], joins[step, 3] = edges[step, 2], sizes[joined]
+    return joins

@@ -1,4 +1,9 @@
-"""HDBSCAN from embeddings to groups, in the exact way: time n^2 d, memory 4 n^2 bytes."""
+"""HDBSCAN from embeddings to groups, in one of two spaces.
+
+In the descriptors as they are it is exact for small libraries (time n^2 d, memory 4 n^2 bytes),
+and goes over the neighbour lists and links of an index for large ones. In the neighbourhood
+embedding of those lists it finds what people take for groups.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +15,25 @@ import numpy as np
 from imgindex.errors import SettingError
 from imgindex.records import NOISE, no_progress
 
+from . import coordinates, forest, neighbourhood
 from .condensed_tree import select
 from .mutual_reachability import core_distances, distances
+from .neighbours import measure
 from .spanning_tree import spanning_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-    from imgindex.records import Labels, Progress, Rows
+    from imgindex.records import Labels, Progress, Rows, Space
 
+    Propose = Callable[[NDArray[np.intp], int], tuple[NDArray[np.int64], NDArray[np.int32]]]
+    """Given rows (intp [m], distinct) and k: at least k nearest others of each among them, int64
+    [m, > k] of places in the given, with -1 for none; and further pairs, int32 [l, 2]."""
+
+EXACT_UP_TO = 10_000
+"""Distinct rows whose distances are all taken, unless asked otherwise."""
 _FULL_STRENGTH = 1 - 1e-6
 _SMALLEST_GROUP = 2
 
@@ -42,11 +57,14 @@ class Clusters:
     medoids: NDArray[np.intp]
 
 
-def cluster(
+def cluster(  # noqa: PLR0913 - each is a setting of its own, by keyword
     rows: Rows,
     *,
     min_cluster_size: int = 5,
     min_samples: int = 5,
+    space: Space = "descriptor",
+    exact: bool | None = None,
+    propose: Propose | None = None,
     progress: Progress = no_progress,
 ) -> Clusters:
     """Group unit rows by density, with no preset number of groups.
@@ -58,6 +76,10 @@ def cluster(
         rows: float32 [n, d], unit length.
         min_cluster_size: smallest group, at least 2.
         min_samples: the core distance reaches to this many other points, at least 1.
+        space: what to look for dense places in: ``descriptor``, the rows as they are, or
+            ``neighbourhood``, their neighbourhood embedding.
+        exact: in the descriptors, take every distance; None does up to `EXACT_UP_TO` rows.
+        propose: the index; needed for all that is not exact.
         progress: called stage by stage.
 
     Returns:
@@ -70,8 +92,8 @@ def cluster(
         raise SettingError(f"min_cluster_size must be at least 2, not {min_cluster_size}")
     if min_samples < 1:
         raise SettingError(f"min_samples must be at least 1, not {min_samples}")
-    points, inverse = _distinct(rows)
-    if len(points) < min_cluster_size:
+    first, inverse = distinct(rows)
+    if len(first) < min_cluster_size:
         n = len(rows)
         return Clusters(
             np.full(n, NOISE, np.int32),
@@ -80,9 +102,24 @@ def cluster(
             np.zeros(n, np.bool_),
             np.empty(0, np.intp),
         )
-    matrix = distances(points, progress)
-    core = core_distances(matrix, min(min_samples, len(points) - 1))
-    edges = spanning_tree(matrix, core, progress)
+    points = rows[first]
+    samples = min(min_samples, len(points) - 1)
+    if propose is None or (
+        space == "descriptor" and (len(points) <= EXACT_UP_TO if exact is None else exact)
+    ):
+        if space != "descriptor":
+            raise SettingError("the neighbourhood embedding needs the neighbours of an index")
+        matrix = distances(points, progress)
+        edges = spanning_tree(matrix, core_distances(matrix, samples), progress)
+    else:
+        k = min(max(neighbourhood.NEIGHBOURS, samples), len(points) - 1)
+        proposed, links = propose(first, k)
+        lists = measure(points, proposed, k)
+        if space == "descriptor":
+            edges = forest.spanning_tree(points, lists, links, samples, progress)
+        else:
+            places = neighbourhood.embed(points, lists, progress)
+            edges = coordinates.spanning_tree(places, samples, progress)
     # Rows that differ only in rounding can be 0 apart in float32; a density must stay finite.
     np.maximum(edges[:, 2], np.finfo(np.float32).eps, out=edges[:, 2])
     labels, strengths, outliers = select(edges, min_cluster_size)
@@ -122,11 +159,11 @@ def medoids(rows: Rows, labels: Labels) -> NDArray[np.intp]:
     return out
 
 
-def _distinct(rows: Rows) -> tuple[Rows, NDArray[np.intp]]:
-    """Distinct rows in the order of their first appearance, and the way back."""
+def distinct(rows: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Where distinct rows first appear, intp [m] ascending, and which of them each row is, [n]."""
     whole = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1] * 4))).ravel()
     _, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
     order = np.argsort(first)
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
-    return rows[first[order]], place[inverse]
+    return first[order], place[inverse]

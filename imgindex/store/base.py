@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Container, Sequence
     from contextlib import AbstractContextManager
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from imgindex.records import (
         Grouping,
         Hit,
@@ -116,6 +119,22 @@ class Store(Protocol):
 
         Returns:
             The way that really ran, and for each query its hits by falling score.
+        """
+
+    def neighbours(
+        self, ids: Sequence[str], k: int, progress: Progress
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Propose the nearest others of many pictures, among these pictures only.
+
+        Args:
+            ids: pictures that are here, each once; below, a picture is its place in them.
+            k: how many, below the number of pictures.
+            progress: called with the stage ``neighbours``.
+
+        Returns:
+            int64 [n, m], m > k, in no order: at least k others of each picture, besides itself and
+            -1; and further pairs that lie near by the index's own structure, int32 [l, 2], perhaps
+            none.
         """
 
     def refresh(self, progress: Progress) -> None:

@@ -13,12 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from imgindex.errors import LibraryDamagedError, StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import hnswlib
@@ -30,7 +32,8 @@ if TYPE_CHECKING:
 M = 16
 EF_CONSTRUCTION = 200
 EF_SEARCH = 128
-_CHUNK = 4096
+_CHUNK, _LINES = 4096, 65_536
+_EF_FEW, _EF_MANY, _MANY = 100, 200, 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,76 @@ class Graph:
             return None
         return labels.astype(np.int64), np.clip(1 - distances, -1, 1)
 
+    def neighbours(
+        self, vectors: Rows, rows: NDArray[np.int64], k: int, progress: Progress
+    ) -> NDArray[np.int64]:
+        """Near others of some rows, among those rows only.
+
+        Args:
+            vectors: float32 [all, d], every row of the vector file.
+            rows: int64 [n], the ones that count; below, a row is its place in them.
+            k: how many others at least, below n.
+            progress: called with the stage ``neighbours``.
+
+        Returns:
+            int64 [n, k + 1], -1 where there are fewer; k or more are neither -1 nor the row itself.
+        """
+        import numpy as np
+
+        from .rows import nearest
+
+        place = np.full(len(vectors), -1)
+        place[rows] = np.arange(len(rows))
+        wide = k + 1
+        out = np.full((len(rows), wide), -1)
+        ef = _EF_FEW if len(rows) < _MANY else _EF_MANY
+        for start in range(0, len(rows), _CHUNK):
+            asked = np.arange(start, min(len(rows), start + _CHUNK))
+            reach = wide
+            while len(asked):
+                found = self._found(vectors[rows[asked]], min(reach, len(vectors)), ef)
+                if found is None or reach >= len(vectors):
+                    out[asked] = nearest(vectors[rows], vectors[rows[asked]], wide)[0]
+                    break
+                near = place[found]
+                # The present ones to the front, in their order.
+                order = np.argsort(near < 0, axis=1, kind="stable")[:, :wide]
+                near = np.take_along_axis(near, order, axis=1)
+                out[asked] = near
+                # Rows that do not count take places: look further where too few are left.
+                asked = asked[((near >= 0) & (near != asked[:, None])).sum(axis=1) < k]
+                reach *= 4
+            progress("neighbours", min(len(rows), start + _CHUNK), len(rows))
+        return out
+
+    def links(self, rows: NDArray[np.int64], count: int) -> NDArray[np.int32]:
+        """The graph's own links on its lowest level, among some rows: int32 [l, 2] of places.
+
+        They are read from the saved file, whose layout is private to hnswlib 0.8.0; a file that
+        does not look like it gives none.
+        """
+        import numpy as np
+
+        place = np.full(count, -1, np.int32)
+        place[rows] = np.arange(len(rows))
+        pairs = [np.empty((0, 2), np.int32)]
+        for first, second in _saved_links(self._path, count):
+            ends = place[first], place[second]
+            both = (ends[0] >= 0) & (ends[1] >= 0)
+            pairs.append(np.column_stack([end[both] for end in ends]))
+        return np.concatenate(pairs)
+
+    def _found(self, queries: Rows, k: int, ef: int) -> NDArray[np.int64] | None:
+        import numpy as np
+
+        index = self._index
+        assert index is not None  # noqa: S101 - for the type checker; callers see to it
+        index.set_ef(max(ef, k))
+        try:
+            return index.knn_query(queries, k=k)[0].astype(np.int64)
+        except RuntimeError:  # it cannot reach so many
+            return None
+
     def verify(self, rows: int) -> list[str]:
         """Contradictions between the graph, its sidecar and the vector file's row count."""
         # No graph and a stale one are lawful: the next index run mends them.
@@ -248,6 +321,33 @@ class Graph:
         beside.write_text(json.dumps(asdict(sidecar), indent=1) + "\n", "utf-8")
         _sync(beside)
         beside.replace(self._side)
+
+
+def _saved_links(path: Path, count: int) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint64]]]:
+    """Links of the lowest level of a saved graph, by label, in blocks."""
+    import numpy as np
+
+    # offset of level 0, room, points, bytes a point, offset of the label, offset of the vector,
+    # highest level, entry point, links a point above level 0 / on it / wanted, factor, ef
+    head = struct.Struct("<6Q2i3QdQ")
+    with path.open("rb") as file:
+        level0, _, points, stride, label, vector, *_, on_it, _, _, _ = head.unpack(
+            file.read(head.size)
+        )
+    fits = (points, label, vector, on_it) == (count, stride - 8, 4 + 4 * on_it, 2 * M)
+    if not fits or level0 != 0 or path.stat().st_size < head.size + points * stride:
+        return
+    records = np.memmap(path, np.uint8, "r", head.size, (points, stride))
+    # A point's number inside is not its label where several threads added points.
+    labels = np.ascontiguousarray(records[:, label:]).view("<u8")[:, 0]
+    if labels.max(initial=0) >= count:
+        return
+    for start in range(0, points, _LINES):
+        words = np.ascontiguousarray(records[start : start + _LINES, :vector]).view("<u4")
+        held = words[:, 0] & 0xFFFF  # the upper half marks deleted points, which we never have
+        used = np.arange(on_it) < held[:, None]
+        first = np.repeat(labels[start : start + _LINES], used.sum(axis=1))
+        yield first, labels[words[:, 1:][used]]
 
 
 def _name(path: Path) -> str:

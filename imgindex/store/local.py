@@ -37,13 +37,16 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection, Iterator, Sequence
 
+    import numpy as np
     from filelock import FileLock
+    from numpy.typing import NDArray
 
     from imgindex.records import Grouping, Progress, Rows, Way
 
 # Loading the graph costs about as much as this many scans of every row, whatever their number.
 _SCANS_WORTH_A_LOAD = 24
 _VERIFY_BLOCK = 65_536
+_COMPARED = 1_000  # pictures whose every pair is compared faster than the graph answers
 _OVERFETCH = 4
 
 _PRESENT = "EXISTS (SELECT 1 FROM file WHERE picture = picture.row AND NOT missing)"
@@ -334,6 +337,27 @@ class LocalStore:
             if fetch == count or all(len(line) == k for line in hits):
                 return ran, hits
             fetch = min(count, fetch * _OVERFETCH)
+
+    def neighbours(
+        self, ids: Sequence[str], k: int, progress: Progress
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """See ``Store.neighbours``; few pictures are compared one by one, many go by the graph."""
+        import numpy as np
+
+        from .rows import all_nearest
+
+        with self._db.snapshot() as db:
+            named = dict(db.execute("SELECT id, row FROM picture"))
+            mapped = self._mapped()
+        rows = np.array([named[picture_id] for picture_id in ids])
+        graph = None
+        if len(rows) > _COMPARED:
+            with suppress(LibraryBusyError):  # whoever writes brings it up to date in the end
+                self.refresh(progress)
+            graph = self._walkable(len(mapped), len(mapped), "hnsw")
+        if graph is None:
+            return all_nearest(mapped[rows], k, progress), np.empty((0, 2), np.int32)
+        return graph.neighbours(mapped, rows, k, progress), graph.links(rows, len(mapped))
 
     def _walkable(self, count: int, queries: int, way: Way | None) -> Graph | None:
         """The loaded graph if it shall answer, else None for the exact scan."""

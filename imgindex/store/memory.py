@@ -13,10 +13,12 @@ from imgindex.errors import StoreError
 from imgindex.records import Hit, StoreStats
 
 from .base import check_file, check_pin, within, without
-from .rows import checked, nearest
+from .rows import all_nearest, checked, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from imgindex.records import Grouping, IndexedFile, ModelPin, Picture, Progress, Rows, Way
 
@@ -151,6 +153,14 @@ class MemoryStore:
             [Hit(ids[at], float(cosine)) for at, cosine in zip(line, scores, strict=True)]
             for line, scores in zip(where, cosines, strict=True)
         ]
+
+    def neighbours(
+        self, ids: Sequence[str], k: int, progress: Progress
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """See ``Store.neighbours``."""
+        with self._lock:
+            rows = np.stack([self._rows[picture_id] for picture_id in ids])
+        return all_nearest(rows, k, progress), np.empty((0, 2), np.int32)
 
     def refresh(self, progress: Progress) -> None:
         """See ``Store.refresh``; nothing is derived here."""

@@ -11,10 +11,10 @@ from imgindex.errors import StoreError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from imgindex.records import Rows
+    from imgindex.records import Progress, Rows
 
 _UNIT_TOLERANCE = 1e-3
-_BLOCK = 65_536
+_BLOCK, _LINES = 65_536, 512
 
 
 def checked(rows: Rows, count: int, dimension: int) -> Rows:
@@ -38,6 +38,19 @@ def not_unit(rows: Rows) -> list[tuple[int, float]]:
     lengths = np.linalg.norm(rows, axis=1)
     wrong = np.flatnonzero(~(np.abs(lengths - 1) < _UNIT_TOLERANCE))
     return [(int(row), float(lengths[row])) for row in wrong]
+
+
+def all_nearest(rows: Rows, k: int, progress: Progress) -> NDArray[np.int64]:
+    """Each row's k nearest others by comparing every pair, and itself: int64 [n, k + 1]."""
+    out = np.empty((len(rows), k + 1), np.int64)
+    for start in range(0, len(rows), _LINES):
+        stop = min(len(rows), start + _LINES)
+        cosines = rows[start:stop] @ rows.T
+        # No other row is nearer than the row itself, however its own cosine was rounded.
+        cosines[np.arange(stop - start), np.arange(start, stop)] = np.inf
+        out[start:stop] = np.argpartition(-cosines, k, axis=1)[:, : k + 1]
+        progress("neighbours", stop, len(rows))
+    return out
 
 
 def nearest(rows: Rows, queries: Rows, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
