@@ -39,7 +39,10 @@ DOORS = {
     "sqlite3": {"store/local", "store/database", "store/files", "store/groupings"},
     "hnswlib": {"store/hnsw"},
     "filelock": {"store/local"},
-    "hdbscan": {"grouping/condensed_tree"},
+    "hdbscan": {"grouping/condensed_tree", "grouping/coordinates"},
+    "sklearn": {"grouping/coordinates"},
+    "numba": {"grouping/compiled"},
+    "scipy": {"grouping/neighbourhood"},
     "h5py": {"weights/keras_file"},
     "httpx": {"download"},
     "platformdirs": {"config"},
@@ -142,6 +145,7 @@ def test_dependencies_are_declared_and_used() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     declared = {re.split(r"[\[<>=; ]", line)[0].lower() for line in project["dependencies"]}
     packages = {"PIL": "pillow", "pillow_heif": "pillow-heif", "textual_image": "textual-image"}
+    packages["sklearn"] = "scikit-learn"
     used = {packages.get(name, name) for name in DOORS} - {"sqlite3"}
     assert declared == used | {"numpy", "onnxruntime-gpu"}
 

@@ -8,6 +8,7 @@ embedding of those lists it finds what people take for groups.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -102,7 +103,7 @@ def cluster(  # noqa: PLR0913 - each is a setting of its own, by keyword
             np.zeros(n, np.bool_),
             np.empty(0, np.intp),
         )
-    points = rows[first]
+    points = rows if len(first) == len(rows) else rows[first]
     samples = min(min_samples, len(points) - 1)
     if propose is None or (
         space == "descriptor" and (len(points) <= EXACT_UP_TO if exact is None else exact)
@@ -161,9 +162,13 @@ def medoids(rows: Rows, labels: Labels) -> NDArray[np.intp]:
 
 def distinct(rows: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Where distinct rows first appear, intp [m] ascending, and which of them each row is, [n]."""
-    whole = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.shape[1] * 4))).ravel()
-    _, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    return first[order], place[inverse]
+    # By digest: sorting the rows themselves would take their memory twice more.
+    numbers: dict[bytes, int] = {}
+    first: list[int] = []
+    which = np.empty(len(rows), np.intp)
+    for at, row in enumerate(rows):
+        number = numbers.setdefault(blake2b(row, digest_size=16).digest(), len(first))
+        if number == len(first):
+            first.append(at)
+        which[at] = number
+    return np.array(first, np.intp), which

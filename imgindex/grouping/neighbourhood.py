@@ -90,12 +90,13 @@ def fuzzy_graph(neighbours: Neighbours) -> sparse.csr_array:
 
 def _start(rows: Rows) -> Rows:
     """First principal components, the widest one from -10 to 10."""
-    centred = rows - rows.mean(axis=0)
-    _, axes = np.linalg.eigh(centred.T @ centred)
+    mean = rows.mean(axis=0, dtype=np.float64)
+    # Not of centred rows: they would be a copy of everything.
+    _, axes = np.linalg.eigh(rows.T @ rows / np.float64(len(rows)) - np.outer(mean, mean))
     axes = axes[:, ::-1][:, :DIMENSIONS]
     # Whatever the linear algebra library made of its sign.
     axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])] < 0, -1, 1)
-    start = centred @ axes
+    start = rows @ axes.astype(np.float32) - mean @ axes
     widest = np.abs(start).max(initial=0)
     return np.ascontiguousarray(start * (_EXTENT / widest if widest else 1), np.float32)
 
