@@ -63,9 +63,7 @@ def crops(pixels: Any, aspects: Any, size: int, generator: Any) -> Any:
     mirror = _uniform((count,), -1, 1, generator).sign()
     zero = torch.zeros_like(width)
     rows = [torch.stack([width * mirror, zero, left], 1), torch.stack([zero, height, top], 1)]
-    grid = functional.affine_grid(
-        torch.stack(rows, 1), [count, 3, size, size], align_corners=False
-    )
+    grid = functional.affine_grid(torch.stack(rows, 1), [count, 3, size, size], align_corners=False)
     images = pixels.permute(0, 3, 1, 2).float() / 255
     return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import io
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from imgindex.records import Fit
-
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from concurrent.futures import Executor
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from imgindex.records import Pixels
+    from imgindex.records import Fit, Pixels
 
 SMALL, SHARP = 64, 160
 """Sides at which pictures are kept while training: those of 64 pixels, and all the others."""
@@ -76,8 +72,8 @@ def read(folder: Path, limit: int = 0) -> Pool:
     columns: dict[str, list[object]] = {"image": [], "set": [], "label": []}
     for path in sorted(folder.glob("pool-*.parquet")):
         table = parquet.read_table(path, columns=list(columns))
-        for name, values in columns.items():
-            values += table[name].to_pylist()
+        for name in columns:
+            columns[name] += table[name].to_pylist()
     images = [image for image in columns["image"] if isinstance(image, bytes)]
     pool = Pool(
         images, np.array(columns["set"]), np.array(columns["label"]), np.arange(len(images))
@@ -110,6 +106,19 @@ def split(pool: Pool, seed: int) -> tuple[Pool, dict[str, Pool]]:
     return pool.take(np.flatnonzero(~unseen)), apart
 
 
+def sample(apart: Mapping[str, Pool], count: int) -> Pool:
+    """Take about so many of the kept-out pictures, evenly out of every set."""
+    pools = list(apart.values())
+    step = max(1, sum(map(len, pools)) // count)
+    chosen = [pool.take(np.arange(0, len(pool), step)) for pool in pools]
+    return Pool(
+        [image for pool in chosen for image in pool.images],
+        np.concatenate([pool.sets for pool in chosen]),
+        np.concatenate([pool.labels for pool in chosen]),
+        np.concatenate([pool.rows for pool in chosen]),
+    )
+
+
 def classes(pool: Pool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Number the classes so that those of one set, among which a picture is told, are neighbours.
 
@@ -127,20 +136,17 @@ def classes(pool: Pool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return targets.reshape(-1), np.stack([first, last], axis=1)
 
 
-def squares(images: Sequence[bytes], size: int, fit: Fit = "squash", workers: int = 1) -> Pixels:
-    """Decode pictures to squares as imgindex itself does.
+def squares(
+    images: Sequence[bytes], size: int, fit: Fit = "squash", workers: Executor | None = None
+) -> Pixels:
+    """Decode pictures to squares as imgindex itself does; workers may share the work.
 
     Returns:
         uint8 [n, size, size, 3].
     """
-    if fit not in get_args(Fit):
-        raise ValueError(f"unknown fit {fit!r}")
     chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
     work = partial(_decode, size=size, fit=fit)
-    if workers == 1 or len(chunks) == 1:
-        return np.concatenate([work(chunk) for chunk in chunks])
-    with ProcessPoolExecutor(workers, get_context("spawn")) as processes:
-        return np.concatenate(list(processes.map(work, chunks)))
+    return np.concatenate(list((workers.map if workers else map)(work, chunks)))
 
 
 def aspects(images: Sequence[bytes]) -> NDArray[np.float32]:
@@ -156,8 +162,8 @@ def _decode(images: Sequence[bytes], size: int, fit: Fit) -> Pixels:
     return np.stack([_square(image, size, fit) for image in images])
 
 
-def _square(data: bytes | os.PathLike[str], size: int, fit: Fit) -> Pixels:
-    with Image.open(io.BytesIO(data) if isinstance(data, bytes) else data) as file:
+def _square(data: bytes, size: int, fit: Fit) -> Pixels:
+    with Image.open(io.BytesIO(data)) as file:
         image = file.convert("RGB")
     width, height = image.size
     box = None

@@ -51,6 +51,21 @@ def pupil(labels: int) -> Any:
     return made
 
 
+def plain(weights: Weights) -> Any:
+    """Draw the network without batch normalisation, as it ships, around folded weights."""
+    drawn, modules = iter(weights.layers.values()), []
+    for module in features():
+        if isinstance(module, nn.Conv2d):
+            kernel, bias = (torch.from_numpy(array) for array in next(drawn))
+            width, channels = kernel.shape[:2]
+            convolution = nn.Conv2d(channels, width, 3, padding=1)
+            convolution.load_state_dict({"weight": kernel, "bias": bias})
+            modules.append(convolution)
+        elif not isinstance(module, nn.BatchNorm2d):
+            modules.append(module)
+    return nn.Sequential(*modules).eval()
+
+
 def scaled(views: Any) -> Any:
     """Bring views in 0..1 to the numbers that the network sees, as `graph.TORCH` says."""
     mean, std = (torch.tensor(row, device=views.device) for row in (TORCH.mean, TORCH.std))

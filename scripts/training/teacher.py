@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 # Operators of TensorFlow Lite's schema, and its padding that keeps the size.
 _ADD, _POOL, _CONV, _DEPTHWISE, _RESHAPE, _SOFTMAX = 0, 1, 3, 4, 22, 25
 _BYTE = 3
-_FEATURE = 1280
+
+SIDE = 192
+"""What it looks at: three quarters of the work of 224 pixels, and hardly less telling."""
 
 
 class _Table:
@@ -120,13 +122,14 @@ class Teacher:
         """Look at pictures.
 
         Args:
-            views: float [n, 3, s, s], RGB in 0..1; s a multiple of 32, best 224.
+            views: float [n, 3, s, s], RGB in 0..1.
 
         Returns:
             The pooled feature float32 [n, 1280] and class scores before the softmax, float32
             [n, 1001].
         """
         first = self._steps[0].inputs[0]
+        views = functional.interpolate(views, (SIDE, SIDE), mode="bilinear", align_corners=False)
         pixels = ((views * 255 - 128) / 128).to(self._dtype)
         held = {first: pixels.contiguous(memory_format=torch.channels_last)}
         feature = pixels
@@ -143,9 +146,7 @@ class Teacher:
                 before = 1 if step.stride == 1 or value.shape[-1] % 2 else 0
                 value = functional.pad(value, (before, 1, before, 1))
                 groups = value.shape[1] if step.kind == _DEPTHWISE else 1
-                value = functional.conv2d(
-                    value, step.kernel, step.bias, step.stride, groups=groups
-                )
+                value = functional.conv2d(value, step.kernel, step.bias, step.stride, groups=groups)
             held[step.output] = value.clamp(step.low, step.high)
         return feature.flatten(1).float(), held[self._steps[-1].output].flatten(1).float()
 
@@ -182,11 +183,9 @@ def _read(data: bytes) -> Iterator[_Step]:
         if kind in {_ADD, _POOL}:
             yield _Step(kind, tuple(inputs), output, low, high)
             continue
-        kernel = array(inputs[1]).transpose(3, 0, 1, 2) if kind == _DEPTHWISE else array(inputs[1])
-        if kind != _DEPTHWISE:
-            kernel = kernel.transpose(0, 3, 1, 2)
-        else:
-            kernel = kernel.reshape(kernel.shape[0], 1, 3, 3)
+        # [1, 3, 3, channels] of a depthwise one, [out, h, w, in] of the others.
+        order = (3, 0, 1, 2) if kind == _DEPTHWISE else (0, 3, 1, 2)
+        kernel = array(inputs[1]).transpose(order)
         stride = row.table(4).number(2, "i")
         yield _Step(
             kind,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from .plan import Plan, steps_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Executor
     from pathlib import Path
 
     from .teacher import Teacher
@@ -53,7 +53,7 @@ class Material:
     labels: int
 
     @classmethod
-    def of(cls, pool: data.Pool, device: Any, workers: int) -> Material:
+    def of(cls, pool: data.Pool, device: Any, workers: Executor | None) -> Material:
         """Decode a pool and bring it to the device."""
         targets, spans = data.classes(pool)
         parts = [np.flatnonzero(~pool.sharp), np.flatnonzero(pool.sharp)]
@@ -224,8 +224,9 @@ def timed(run: Run, lesson: Lesson, plan: Plan, see: Callable[[Any], Any]) -> fl
     held = copy.deepcopy((run.pupil.state_dict(), run.averaged.state_dict(), run.step))
     optimiser = copy.deepcopy(run.optimiser.state_dict())
     warm, taken = _TRIED if lesson.device.type == "cuda" else (0, 1)
-    for turn in range(warm + taken):
-        if turn == warm:
+    began = 0.0
+    for turn in range(-warm, taken):
+        if turn == 0:
             _wait(lesson.device)
             began = time.perf_counter()
         run.step = held[2]
@@ -239,16 +240,14 @@ def timed(run: Run, lesson: Lesson, plan: Plan, see: Callable[[Any], Any]) -> fl
     return seconds
 
 
-def planned(
-    run: Run, lesson: Lesson, seconds: float, batch: int, sizes: tuple[int, int, int], seed: int
-) -> Plan:
-    """Try each size, and count the steps that fit the time."""
+def planned(run: Run, lesson: Lesson, plan: Plan, seconds: float) -> Plan:
+    """Try each size of a plan, and set its steps to what fits the time."""
     each = {}
-    for size in sorted(set(sizes)):
-        trial = Plan(3, batch, (size, size, size), seed)
+    for size in sorted(set(plan.sizes)):
+        trial = replace(plan, sizes=(size, size, size))
         each[size] = timed(run, lesson, trial, compiled(run, lesson, trial))
-        print(f"{size} px: {batch / each[size]:,.0f} pictures/s", flush=True)
-    return Plan(steps_in(seconds, each, sizes), batch, sizes, seed)
+        print(f"{size} px: {plan.batch / each[size]:,.0f} pictures/s", flush=True)
+    return replace(plan, steps=steps_in(seconds, each, plan.sizes))
 
 
 def go_on(run: Run, lesson: Lesson, path: Path, until: float) -> bool:
@@ -342,5 +341,5 @@ def _report(run: Run, plan: Plan, means: dict[str, float], rate: float) -> None:
 
 
 def _wait(device: Any) -> None:
-    with contextlib.suppress(AssertionError):
-        torch.cuda.synchronize(device) if device.type == "cuda" else None
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
