@@ -105,7 +105,7 @@ def taught(
     material = Material.of(train, device, workers)
     validation = Validation(apart, options.data, device, workers)
     print(f"the teacher's P@10: {validation.teachers}", flush=True)
-    teacher = Teacher(options.data, device, torch.bfloat16)
+    teacher = Teacher(options.data, device)
     lesson = Lesson(material, teacher, validation, device)
     run = Run.begin(material.labels, device, options.seed)
     path = options.run / "checkpoint.pt"

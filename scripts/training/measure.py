@@ -100,7 +100,7 @@ class Validation:
     def score(self, features: Any, size: int, device: Any) -> dict[str, float]:
         """Measure the average-pooled descriptors of a network that is in evaluation mode."""
         rows = {}
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+        with torch.no_grad(), network.quick(device):
             for name, pixels in self._pixels.items():
                 parts = [
                     network.descriptors(features(network.scaled(resized(part, size))))
@@ -192,7 +192,7 @@ class Measured:
         """Describe a pool in every pooling: name to float32 [n, 512]."""
         pixels = torch.from_numpy(data.squares(pool.images, size, fit, workers))
         parts = []
-        with torch.no_grad(), torch.autocast(self._device.type, torch.bfloat16):
+        with torch.no_grad(), network.quick(self._device):
             for part in pixels.split(_BATCH):
                 views = part.to(self._device).permute(0, 3, 1, 2).float() / 255
                 parts.append(pooled(self._features(network.scaled(views))))

@@ -14,7 +14,7 @@ SHARES = (0.5, 0.4, 0.1)
 
 _WARM = 0.03
 _RATE, _RATE_OF = 1e-3, 1024
-_MARKS = 40
+_MARKS = 20
 _AVERAGED = 0.999
 
 
@@ -52,7 +52,7 @@ class Plan:
         return min(_AVERAGED, (1 + step) / (10 + step))
 
     def marked(self, done: int) -> bool:
-        """Tell whether to validate and save once so many steps are done: forty times in all."""
+        """Tell whether to validate and save once so many steps are done: twenty times in all."""
         return done == self.steps or done % max(1, self.steps // _MARKS) == 0
 
 

@@ -27,7 +27,7 @@ _ADD, _POOL, _CONV, _DEPTHWISE, _RESHAPE, _SOFTMAX = 0, 1, 3, 4, 22, 25
 _BYTE = 3
 
 SIDE = 192
-"""What it looks at: three quarters of the work of 224 pixels, and hardly less telling."""
+"""What it looks at, at most: three quarters of the work of 224 pixels, and hardly less telling."""
 
 
 class _Table:
@@ -93,8 +93,9 @@ class Teacher:
             deviation: half way to whitening.
     """
 
-    def __init__(self, folder: Path, device: Any, dtype: Any) -> None:
-        """Read ``*.tflite`` and ``teacher.npz`` of a folder."""
+    def __init__(self, folder: Path, device: Any) -> None:
+        """Read ``*.tflite`` and ``teacher.npz`` of a folder; a GPU computes in bfloat16."""
+        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
         (path,) = folder.glob("*.tflite")
         self._steps = [
             _Step(

@@ -29,11 +29,6 @@ _LINES = 200
 _RECOUNTED = 100
 
 
-def precise(device: Any) -> Any:
-    """Give the context in which convolutions run in bfloat16."""
-    return torch.autocast(device.type, torch.bfloat16)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Material:
     """The training pictures on the device, those of 64 pixels apart from the sharp ones.
@@ -185,7 +180,7 @@ class Lesson:
             feature, scores = self.teacher(views)
         for group in run.optimiser.param_groups:
             group["lr"] = plan.rate(run.step)
-        with precise(self.device):
+        with network.quick(self.device):
             maps = see(network.scaled(views))
         loss, parts = losses.total(run.pupil, maps, (self.teacher.code(feature), scores), task)
         loss.backward()
@@ -318,7 +313,7 @@ def recounted(run: Run, lesson: Lesson, plan: Plan) -> None:
                 device=generator.device,
             )
             parts.append(measure.resized(pixels[chosen], plan.sizes[-1]))
-        with torch.no_grad(), precise(lesson.device):
+        with torch.no_grad(), network.quick(lesson.device):
             trial(network.scaled(torch.cat(parts)))
     print("statistics counted anew:")
     scores = validated(trial.eval(), lesson, plan)
