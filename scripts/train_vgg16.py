@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from training.train import Run
 
     from imgindex.graph import Weights
+    from imgindex.records import Pixels
 
-_COMPARED, _CALIBRATING = 1000, 256
+_LEARNED, _CALIBRATING, _COMPARED = 8000, 200, 1000
 
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
@@ -60,6 +61,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         nargs="+",
         default=(112, 128, 160, 192, 224),
         help="sides to choose from afterwards",
+    )
+    parser.add_argument(
+        "--fitting", type=int, default=400, help="steps to fit weights to eight bits, if need be"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, default=0, help="about so many pictures of the pool")
@@ -148,7 +152,7 @@ def finished(
 ) -> None:
     """Choose the preprocessing, build the graph, make it small, and write the report."""
     import torch
-    from training import export, measure, network
+    from training import export, measure, network, rounding
 
     from imgindex import graph
 
@@ -163,13 +167,28 @@ def finished(
     (options.run / "preprocessing.json").write_text(measure.as_json(choices), "utf-8")
     (options.run / "preprocessing.md").write_text(table, "utf-8")
     print(table, flush=True)
-    model = export.whole(weights, choice, measured.projection(choice, workers))
+    projection = measured.projection(choice, workers)
+    model = export.whole(weights, choice, projection)
     (options.run / "whole.onnx").write_bytes(model)
-    spread = np.linspace(0, len(train) - 1, min(_CALIBRATING, len(train))).astype(int)
-    calibrating = data.squares(train.take(spread).images, choice.size, choice.fit, workers)
+
+    def squares(pool: data.Pool) -> Pixels:
+        return data.squares(pool.images, choice.size, choice.fit, workers)
+
+    learned = squares(data.sample({"": train}, _LEARNED))
+
+    def fitted(bits: int) -> bytes:
+        kinder = rounding.tuned(
+            weights, choice, projection, learned, bits=bits, steps=options.fitting, device=device
+        )
+        return export.whole(kinder, choice, projection)
+
     compared = data.sample(apart, _COMPARED)
-    pixels = data.squares(compared.images, choice.size, choice.fit, workers)
-    small, tried = export.smallest(model, calibrating, pixels, data.classes(compared)[0])
+    small, tried = export.smallest(
+        model,
+        fitted,
+        learned[:: max(1, len(learned) // _CALIBRATING)],
+        (squares(compared), data.classes(compared)[0]),
+    )
     graph.save(options.run / f"{export.NAME}.onnx", small)
     report: dict[str, Any] = {
         "choice": asdict(choice),

@@ -8,6 +8,7 @@
     plan      how many steps fit the time, at which sizes and rates
     train     the loop: resumable, seeded
     measure   precision at 10 on pictures and classes never trained on; which preprocessing
+    rounding  fitting the weights to eight bits, where rounding alone changes too much
     export    our own graph, in eight bits, and how well it agrees with the trained one
 
 ``scripts/train_vgg16.py`` runs them in this order.

@@ -2,7 +2,7 @@
 
 Eight bits: activations unsigned, weights signed with a scale for every output channel, as pairs of
 QuantizeLinear and DequantizeLinear (Jacob et al., arXiv:1712.05877; Wu et al., arXiv:2004.09602).
-The first convolution, the poolings to a vector, the projection and the lengths stay in float.
+The first convolution, the last maximum and all that follows it stay in float.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import tempfile
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import onnx
@@ -23,7 +22,7 @@ from imgindex import graph, vgg16
 from imgindex.embed import Embedder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from .measure import Choice
 
-Precision = Literal["int7", "int8", "fp16"]
+Precision = Literal["int7", "int7 fitted", "int8 fitted", "fp16"]
 
 NAME = "vgg16-imgindex"
 OVERLAP, LOSS = 0.97, 0.005
@@ -89,11 +88,11 @@ def eight_bits(model: bytes, pixels: Pixels, *, narrow: bool) -> bytes:
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     proto = onnx.load_from_string(model)
-    (first,) = [
-        node.name for node in proto.graph.node if node.name == _before("block1_conv1", proto)
-    ]
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    convolutions, pools = (
+        [node.name for node in proto.graph.node if node.op_type == kind]
+        for kind in ("Conv", "MaxPool")
+    )
+    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "small.onnx"
         quantize_static(
             proto,
@@ -105,7 +104,7 @@ def eight_bits(model: bytes, pixels: Pixels, *, narrow: bool) -> bytes:
             reduce_range=narrow,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[first],
+            nodes_to_exclude=[convolutions[0], pools[-1]],
         )
         return _signed(onnx.load(path), model, "int7" if narrow else "int8")
 
@@ -128,13 +127,7 @@ def halves(model: bytes) -> bytes:
     return _signed(proto, model, "fp16")
 
 
-def _before(output: str, proto: onnx.ModelProto) -> str:
-    """Name the node that a ReLU called ``output`` reads."""
-    (relu,) = [node for node in proto.graph.node if node.output[0] == output]
-    return str(next(node.name for node in proto.graph.node if node.output[0] == relu.input[0]))
-
-
-def _signed(proto: onnx.ModelProto, model: bytes, precision: Precision) -> bytes:
+def _signed(proto: onnx.ModelProto, model: bytes, precision: str) -> bytes:
     """Give a changed model its card: that of the whole one, with a checksum of its own."""
     card = graph.read_card(model)
     if card is None:
@@ -227,17 +220,28 @@ def agreement(
 
 
 def smallest(
-    model: bytes, calibrating: Pixels, pixels: Pixels, labels: NDArray[np.int64]
+    model: bytes,
+    fitted: Callable[[int], bytes],
+    calibrating: Pixels,
+    compared: tuple[Pixels, NDArray[np.int64]],
 ) -> tuple[bytes, list[Agreement]]:
     """Make the model small in the first way that agrees well enough.
+
+    Args:
+        model: in float32.
+        fitted: gives the model with weights fitted to so many bits, in float32.
+        calibrating: uint8 [n, s, s, 3].
+        compared: pictures and their classes, uint8 [m, s, s, 3] and int64 [m].
 
     Returns:
         The model that ships, and how each way that was tried compared.
     """
+    pixels, labels = compared
     rows = described(model, pixels)
-    ways: Mapping[Precision, Any] = {
+    ways: Mapping[Precision, Callable[[], bytes]] = {
         "int7": lambda: eight_bits(model, calibrating, narrow=True),
-        "int8": lambda: eight_bits(model, calibrating, narrow=False),
+        "int7 fitted": lambda: eight_bits(fitted(7), calibrating, narrow=True),
+        "int8 fitted": lambda: eight_bits(fitted(8), calibrating, narrow=False),
         "fp16": lambda: halves(model),
     }
     small, tried = model, []

@@ -38,6 +38,7 @@ _EQUAL = 0.004
 _SHOWN = 20
 _GEM_POWER = 3
 _RMAC_LEVELS = 3
+_TINY = 1e-18  # a root has no gradient at zero
 
 
 def precision(rows: Any, labels: Any) -> float:
@@ -116,7 +117,7 @@ def pooled(maps: Any) -> dict[Pooling, Any]:
     ways: dict[Pooling, Any] = {
         "average": maps.mean((2, 3)),
         "max": maps.amax((2, 3)),
-        "gem": maps.pow(_GEM_POWER).mean((2, 3)).pow(1 / _GEM_POWER),
+        "gem": maps.pow(_GEM_POWER).mean((2, 3)).clamp(min=_TINY).pow(1 / _GEM_POWER),
         "rmac": sum(functional.normalize(part.amax((2, 3))) for part in _regions(maps)),
     }
     return {name: functional.normalize(rows) for name, rows in ways.items()}

@@ -66,6 +66,16 @@ def plain(weights: Weights) -> Any:
     return nn.Sequential(*modules).eval()
 
 
+def folded(features: Any, weights: Weights) -> Weights:
+    """Read the weights of a `plain` network back; ``weights`` gives names and scaling."""
+    convolutions = [one for one in features if isinstance(one, nn.Conv2d)]
+    layers = {
+        name: (one.weight.detach().cpu().numpy().copy("C"), one.bias.detach().cpu().numpy().copy())
+        for name, one in zip(weights.layers, convolutions, strict=True)
+    }
+    return Weights(layers, weights.scaling)
+
+
 def quick(device: Any) -> Any:
     """Give the context in which a GPU computes in bfloat16; a CPU is no faster by it."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")

@@ -130,7 +130,8 @@ class Teacher:
             [n, 1001].
         """
         first = self._steps[0].inputs[0]
-        views = functional.interpolate(views, (SIDE, SIDE), mode="bilinear", align_corners=False)
+        shape = (min(SIDE, 2 * views.shape[-1]),) * 2
+        views = functional.interpolate(views, shape, mode="bilinear", align_corners=False)
         pixels = ((views * 255 - 128) / 128).to(self._dtype)
         held = {first: pixels.contiguous(memory_format=torch.channels_last)}
         feature = pixels
