@@ -14,7 +14,6 @@ from torch.nn import functional
 _AREA = (0.35, 1.0)
 _SHAPE = math.log(4 / 3)
 _SOFT, _JPEG, _MIXED = 0.3, 0.25, 0.25
-_LEAST_SIDE = 40
 _QUALITY = (0.3, 2.5)
 
 # Tables K.1 and K.2 of ITU-T T.81: the steps in which JPEG keeps lightness and colour.
@@ -118,7 +117,7 @@ def views(pixels: Any, aspects: Any, size: int, generator: Any) -> Any:
     soft = order[: int(_SOFT * count)]
     # One side a batch: torch cannot resize each picture its own way. Drawn on the host.
     host = torch.Generator().manual_seed(generator.initial_seed())
-    made[soft] = soften(made[soft], int(torch.randint(_LEAST_SIDE, size + 1, (), generator=host)))
+    made[soft] = soften(made[soft], int(torch.randint(2 * size // 5, size + 1, (), generator=host)))
     order = torch.randperm(count, generator=generator, device=generator.device)
     packed = order[: int(_JPEG * count)]
     made[packed] = jpeg(made[packed], _uniform((len(packed),), *_QUALITY, generator))

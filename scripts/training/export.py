@@ -105,6 +105,8 @@ def eight_bits(model: bytes, pixels: Pixels, *, narrow: bool) -> bytes:
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=[convolutions[0], pools[-1]],
+            # Else a byte's range would also hold what the ReLU is about to cut off.
+            extra_options={"OpTypesToExcludeOutputQuantization": ["Conv"]},
         )
         return _signed(onnx.load(path), model, "int7" if narrow else "int8")
 

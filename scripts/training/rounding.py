@@ -124,5 +124,5 @@ def tuned(  # noqa: PLR0913 - how the network is used, one by one
         loss.backward()
         optimiser.step()
         if step % max(1, steps // 5) == 0 or step == steps - 1:
-            print(f"  {bits} bits, step {step}: 1 - cosine {float(loss):.6f}", flush=True)
+            print(f"  {bits} bits, step {step}: 1 - cosine {float(loss.detach()):.6f}", flush=True)
     return network.folded(pupil, weights)
