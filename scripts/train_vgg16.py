@@ -217,7 +217,7 @@ def plot(run: Run, teachers: float, path: Path) -> None:
     right.axhline(teachers, color="grey", linestyle="--", label="mean of the teacher")
     right.set(title="precision at 10, never trained on", xlabel="step", ylim=(0, 1))
     for axes in (left, right):
-        axes.legend(fontsize="small")
+        axes.legend(fontsize="small", loc="best", framealpha=0.6)
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LEVELS = {7: 64, 8: 127}
 """Bits of a weight -> its largest whole number, as ONNX Runtime rounds."""
 
-_RATE = 2e-5
+_RATE, _WARM = 1e-5, 0.1
 _BATCH = 64
 _HIGHEST = 255
 
@@ -119,7 +119,8 @@ def tuned(  # noqa: PLR0913 - how the network is used, one by one
         ours = described(seen(pupil, batch, grain, LEVELS[bits]))
         loss = 1 - (ours * wanted).sum(1).mean()
         for group in optimiser.param_groups:
-            group["lr"] = _RATE * (1 + math.cos(math.pi * step / steps)) / 2
+            warm = min(1, (step + 1) / max(1, _WARM * steps))
+            group["lr"] = _RATE * warm * (1 + math.cos(math.pi * step / steps)) / 2
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
