@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgindex import graph
 from imgindex.pixels import decode
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from imgindex import graph
 
 torch = pytest.importorskip("torch", reason="needs torch, which only training needs")
 
@@ -137,31 +138,6 @@ def test_full_whitening_makes_directions_alike() -> None:
     assert np.abs(white.mean(0)).max() < 1e-3
     spread = white.var(0)
     assert spread.max() / spread.min() < 4
-
-
-def test_small_models_keep_the_card_but_for_their_checksum(weights: graph.Weights) -> None:
-    images = pictures(24)
-    model = export.whole(weights, choice(), None)
-    card = graph.read_card(model)
-    assert card is not None
-    small = {
-        "int8": export.eight_bits(model, images, narrow=False),
-        "int7": export.eight_bits(model, images, narrow=True),
-        "fp16": export.halves(model),
-    }
-    prints = {card.fingerprint}
-    rows = export.described(model, images)
-    for precision, data_ in small.items():
-        other = graph.read_card(data_)
-        assert other is not None
-        assert other.source == f"{card.source}, {precision}"
-        same = dataclasses.replace(other, weights_sha256=card.weights_sha256, source=card.source)
-        assert same == card
-        prints.add(other.fingerprint)
-        assert (export.described(data_, images) * rows).sum(1).min() > 0.99
-    assert len(prints) == 4
-    assert len(small["int8"]) < 15.5e6
-    assert len(small["fp16"]) < 30e6
 
 
 def test_rounding_in_torch_is_what_the_small_model_does(weights: graph.Weights) -> None:
