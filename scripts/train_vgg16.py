@@ -49,7 +49,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of the pool")
     parser.add_argument("--run", type=Path, default=Path("build/vgg16"), help="where all goes")
-    parser.add_argument("--minutes", type=float, default=18, help="to train for, in all")
+    parser.add_argument("--minutes", type=float, default=16, help="to train for, in all")
     parser.add_argument("--stop-after", type=float, help="minutes until this call stops training")
     parser.add_argument("--batch", type=int, default=1024, help="pictures a step")
     parser.add_argument(
@@ -59,7 +59,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         "--measured",
         type=int,
         nargs="+",
-        default=(112, 128, 160, 192, 224),
+        default=(128, 160, 192, 224),
         help="sides to choose from afterwards",
     )
     parser.add_argument(
@@ -131,7 +131,9 @@ def taught(
         for name, pair in weights.layers.items()
         for part, array in zip(("kernel", "bias"), pair, strict=True)
     }
-    np.savez(options.run / "vgg16.npz", allow_pickle=False, **arrays)
+    part = options.run / "part.npz"
+    np.savez(part, allow_pickle=False, **arrays)
+    part.replace(options.run / "vgg16.npz")
 
 
 def trained(path: Path) -> Weights:
@@ -161,10 +163,12 @@ def finished(
     features = network.plain(weights).to(device, memory_format=torch.channels_last)
     teachers = measure.Validation(apart, options.data, device, workers).teachers
     measured = measure.Measured(features, train, apart, device)
-    choices = list(measured.every(options.measured, workers))
+    path = options.run / "preprocessing.json"
+    if not path.exists():
+        path.write_text(measure.as_json(list(measured.every(options.measured, workers))), "utf-8")
+    choices = [measure.Choice(**row) for row in json.loads(path.read_text("utf-8"))]
     choice = measure.best(choices)
     table = measure.table(choices, choice, teachers)
-    (options.run / "preprocessing.json").write_text(measure.as_json(choices), "utf-8")
     (options.run / "preprocessing.md").write_text(table, "utf-8")
     print(table, flush=True)
     projection = measured.projection(choice, workers)

@@ -149,8 +149,13 @@ def squares(
     return np.concatenate(list((workers.map if workers else map)(work, chunks)))
 
 
-def aspects(images: Sequence[bytes]) -> NDArray[np.float32]:
+def aspects(images: Sequence[bytes], workers: Executor | None = None) -> NDArray[np.float32]:
     """Width over height of each picture, float32 [n]."""
+    chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
+    return np.concatenate(list((workers.map if workers else map)(_aspects, chunks)))
+
+
+def _aspects(images: Sequence[bytes]) -> NDArray[np.float32]:
     sizes = []
     for image in images:
         with Image.open(io.BytesIO(image)) as file:

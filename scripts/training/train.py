@@ -56,7 +56,7 @@ class Material:
         for places, side in zip(parts, (data.SMALL, data.SHARP), strict=True):
             images = pool.take(places).images
             pixels.append(torch.from_numpy(data.squares(images, side, workers=workers)).to(device))
-            shapes.append(torch.from_numpy(data.aspects(images)).to(device))
+            shapes.append(torch.from_numpy(data.aspects(images, workers)).to(device))
 
         def sides(array: Any) -> tuple[Any, Any]:
             first, second = (torch.from_numpy(array[places]).to(device) for places in parts)
@@ -256,8 +256,6 @@ def go_on(run: Run, lesson: Lesson, path: Path, until: float) -> bool:
     plan = run.plan
     if plan is None:
         raise ValueError("no plan was made")
-    if run.step >= plan.steps:
-        return True
     see = compiled(run, lesson, plan)
     parts: list[Any] = []
     every = max(1, plan.steps // _LINES)
