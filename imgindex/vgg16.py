@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import SettingError
-from .graph import TORCH, Sketch, Weights, check_size
+from .graph import TORCH, Sketch, Weights, check_size, spelled
 from .records import ModelCard
 
 if TYPE_CHECKING:
@@ -53,6 +53,10 @@ CONVOLUTIONS = _kernels()
 
 DENSE: dict[str, tuple[int, ...]] = {name: (_DENSE_WIDTH, inputs) for name, inputs in _DENSE}
 """Dense layer -> shape of its kernel, [out, in]; fc1 reads block5_pool flattened as [c, h, w]."""
+
+
+PROJECTION = "projection"
+"""Name of a matrix [d, channels] and its offset [d] that may lie among the weights; see `build`."""
 
 
 def layers(size: int = DEFAULT_SIZE) -> list[Layer]:
@@ -112,6 +116,9 @@ def build(  # noqa: PLR0913 - each is one line of the model's card
 ) -> bytes:
     """Build the model up to one layer; later layers and their weights are left out.
 
+    A `PROJECTION` among the weights, for example a whitening, turns the pooled vector, brought to
+    length 1, into ``matrix @ vector + offset``.
+
     Args:
         weights: at least the convolutions up to the layer.
         layer: any name of `layers`.
@@ -132,7 +139,7 @@ def build(  # noqa: PLR0913 - each is one line of the model's card
     needed = kernels(layer)
     if missing := needed.keys() - weights.layers.keys():
         raise SettingError(f"{layer} needs weights of {', '.join(sorted(missing))}")
-    kept = weights.only(needed)
+    kept = weights.only([*needed, *({PROJECTION} & weights.layers.keys())])
     table = layers(size)
     names = [row.name for row in table]
     if layer not in names:
@@ -156,6 +163,15 @@ def build(  # noqa: PLR0913 - each is one line of the model's card
         tensor = sketch.op("Relu", tensor, name=row.name)
     pooling = pooling or pooling_of(layer)
     descriptor, dimension = sketch.pool(tensor, used[-1].shape, pooling)
+    if PROJECTION in kept.layers:
+        matrix, offset = kept.layers[PROJECTION]
+        if matrix.shape != (len(offset), dimension):
+            raise SettingError(
+                f"a projection of shape {spelled(matrix.shape)} does not fit {dimension} numbers"
+            )
+        constants = (sketch.constant(matrix), sketch.constant(offset))
+        descriptor = sketch.op("Gemm", sketch.unit(descriptor), *constants, transB=1)
+        dimension = len(offset)
     card = ModelCard(
         name=name,
         architecture="vgg16",

@@ -164,3 +164,39 @@ def raw_map(weights: graph.Weights, image: NDArray[np.uint8]) -> Any:
     )
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run([flat.output[0]], {"image": image})[0]
+
+
+def projected(weights: graph.Weights, width: int, channels: int, seed: int = 0) -> graph.Weights:
+    random = np.random.default_rng(seed)
+    pair = (
+        random.standard_normal((width, channels), np.float32),
+        random.standard_normal(width, np.float32),
+    )
+    return graph.Weights({**weights.layers, vgg16.PROJECTION: pair}, weights.scaling)
+
+
+def test_a_projection_turns_the_unit_vector(weights: graph.Weights) -> None:
+    images = np.random.default_rng(3).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    other = projected(weights, 7, 128)
+    rows = embed(vgg16.build(weights, layer="block2_pool", size=32, **LABEL), images)
+    matrix, offset = other.layers[vgg16.PROJECTION]
+    wanted = rows @ matrix.T + offset
+    wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
+    model = vgg16.build(other, layer="block2_pool", size=32, **LABEL)
+    np.testing.assert_allclose(embed(model, images), wanted, atol=3e-6)
+    card = graph.read_card(model)
+    assert card is not None
+    assert card.dimension == 7
+
+
+def test_the_fingerprint_follows_the_projection(weights: graph.Weights) -> None:
+    made = [
+        graph.read_card(vgg16.build(one, layer="block2_pool", size=32, **LABEL))
+        for one in (weights, projected(weights, 128, 128), projected(weights, 128, 128, 1))
+    ]
+    assert len({card.fingerprint for card in made if card}) == 3
+
+
+def test_a_projection_has_to_fit(weights: graph.Weights) -> None:
+    with pytest.raises(SettingError, match=r"projection of shape \[7, 64\] does not fit 128"):
+        vgg16.build(projected(weights, 7, 64), layer="block2_pool", size=32, **LABEL)
