@@ -32,7 +32,7 @@ PHOTOS = ROOT.parent / "shared/photos"
 
 SUMMARY = [
     *("folder", "pictures", "classes", "alone", "ambiguous", "loose", "skipped"),
-    *("chance", "best", "min_cluster_size", "min_samples", "models"),
+    *("chance", "best", "min_cluster_size", "min_samples", "space", "models"),
 ]
 FIGURES = [
     *("model", "dimension", "images_per_second", "precision_at_1", "precision_at_10"),

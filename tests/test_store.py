@@ -445,6 +445,18 @@ def test_forgetting_drops_the_path_and_keeps_the_vector(store: Store) -> None:
     assert store.vectors()[0] == (ids[1],)
 
 
+def test_neighbours_are_proposed_among_the_pictures_asked_about(store: Store) -> None:
+    ids, rows = fill(store, 40)
+    asked = ids[5:30]
+    held = rows[5:30]
+    proposed, links = store.neighbours(asked, 4, no_progress)
+    cosines = held @ held.T
+    np.fill_diagonal(cosines, -np.inf)
+    for place, line in enumerate(proposed.tolist()):
+        assert set(np.argsort(-cosines[place])[:4].tolist()) <= set(line)
+    assert links.shape[1:] == (2,)
+
+
 def test_pruning_drops_missing_files_then_pictures_without_files(store: Store) -> None:
     ids, rows = fill(store, 5)
     store.add([], unit(0), [file("/copy", 1), file("/bad")])

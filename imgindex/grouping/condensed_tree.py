@@ -23,26 +23,36 @@ if TYPE_CHECKING:
 
 
 def select(
-    edges: NDArray[np.float64], min_cluster_size: int
+    edges: NDArray[np.float64], min_cluster_size: int, *, largest: float = 1
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
     """Cut the tree into the clusters of greatest stability (excess of mass).
 
     Args:
         edges: float64 [n - 1, 3], a spanning tree by ascending weight, every weight above 0.
         min_cluster_size: at least 2.
+        largest: share of the points that a cluster may hold if there are clusters inside it;
+            without a limit the tree's first fork may win over everything below it.
 
     Returns:
         labels int32 [n] with -1 for noise, strengths float32 [n] in [0, 1],
         outlier scores float32 [n] in [0, 1].
     """
     tree = condense_tree(single_linkage(edges), min_cluster_size)
-    labels, strengths, _ = get_clusters(tree, compute_stability(tree))
+    labels, strengths, _ = get_clusters(
+        tree, compute_stability(tree), max_cluster_size=_most(tree, largest, len(edges) + 1)
+    )
     outliers = np.nan_to_num(outlier_scores(tree), nan=0.0)
     return (
         np.asarray(labels, np.int32),
         np.asarray(strengths, np.float32),
         np.clip(outliers, 0, 1).astype(np.float32),
     )
+
+
+def _most(tree: NDArray[np.void], largest: float, n: int) -> int:
+    clusters = tree[tree["child_size"] > 1]
+    undivided = ~np.isin(clusters["child"], clusters["parent"])
+    return max(int(largest * n), int(clusters["child_size"][undivided].max(initial=0)))
 
 
 @compiled

@@ -37,6 +37,7 @@ EXACT_UP_TO = 10_000
 """Distinct rows whose distances are all taken, unless asked otherwise."""
 _FULL_STRENGTH = 1 - 1e-6
 _SMALLEST_GROUP = 2
+_LARGEST_SHARE = 0.5  # of what the neighbourhood embedding may put into one divisible group
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,7 +124,8 @@ def cluster(  # noqa: PLR0913 - each is a setting of its own, by keyword
             edges = coordinates.spanning_tree(places, samples, progress)
     # Rows that differ only in rounding can be 0 apart in float32; a density must stay finite.
     np.maximum(edges[:, 2], np.finfo(np.float32).eps, out=edges[:, 2])
-    labels, strengths, outliers = select(edges, min_cluster_size)
+    largest = 1 if space == "descriptor" else _LARGEST_SHARE
+    labels, strengths, outliers = select(edges, min_cluster_size, largest=largest)
     labels = by_size(labels[inverse])
     strengths = strengths[inverse]
     return Clusters(

@@ -1,0 +1,329 @@
+"""Grouping over an index: the chosen pairs, the tree they give, and the neighbourhood embedding."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hdbscan._hdbscan_linkage import label
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import adjusted_rand_score
+from test_grouping import mixture, same_partition, unit
+from test_store import file, picture
+
+from imgindex.errors import SettingError
+from imgindex.grouping import cluster, compiled, coordinates, forest, neighbourhood
+from imgindex.grouping.condensed_tree import select, single_linkage
+from imgindex.grouping.hdbscan import distinct
+from imgindex.grouping.mutual_reachability import core_distances, distances
+from imgindex.grouping.neighbours import Neighbours, measure
+from imgindex.grouping.spanning_tree import spanning_tree
+from imgindex.records import ModelPin, no_progress
+from imgindex.store import hnsw, local, open_store
+from imgindex.store.rows import all_nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from imgindex.records import Rows, Space
+
+NO_LINKS = np.empty((0, 2), np.int32)
+
+
+def lists_of(rows: Rows, k: int) -> Neighbours:
+    return measure(rows, all_nearest(rows, k, no_progress), k)
+
+
+def proposer(
+    rows: Rows,
+) -> Callable[[NDArray[np.intp], int], tuple[NDArray[np.int64], NDArray[np.int32]]]:
+    return lambda kept, k: (all_nearest(rows[kept], k, no_progress), NO_LINKS)
+
+
+def all_pairs(n: int) -> NDArray[np.int32]:
+    return np.column_stack(np.triu_indices(n, 1)).astype(np.int32)
+
+
+def exact_edges(rows: Rows, min_samples: int) -> NDArray[np.float64]:
+    matrix = distances(rows, no_progress)
+    return spanning_tree(matrix, core_distances(matrix, min_samples), no_progress)
+
+
+def scattered(seed: int, count: int, dimension: int = 6) -> Rows:
+    return unit(np.random.default_rng(seed).normal(size=(count, dimension)))
+
+
+# Neighbours
+
+
+@given(st.integers(0, 1000), st.integers(3, 60), st.data())
+@settings(max_examples=40)
+def test_neighbours_are_the_nearest_others_in_order(
+    seed: int, count: int, data: st.DataObject
+) -> None:
+    rows = scattered(seed, count)
+    k = data.draw(st.integers(1, count - 1))
+    found = lists_of(rows, k)
+    whole = np.linalg.norm(rows[:, None].astype(np.float64) - rows[None], axis=2)
+    np.fill_diagonal(whole, np.inf)
+    np.testing.assert_allclose(found.distances, np.sort(whole, axis=1)[:, :k], atol=1e-6)
+    assert (np.diff(found.distances, axis=1) >= 0).all()
+    for point, line in enumerate(found.lists.tolist()):
+        assert len({point, *line}) == k + 1
+    np.testing.assert_array_equal(found.core_distances(k), found.distances[:, k - 1])
+
+
+def test_what_is_no_neighbour_is_passed_over() -> None:
+    rows = scattered(1, 4)
+    proposed = np.array([[0, -1, 2, 1], [3, 1, -1, 0], [2, 0, 1, -1], [0, 1, 2, 3]])
+    found = measure(rows, proposed, 2)
+    assert [set(line) for line in found.lists.tolist()][:3] == [{1, 2}, {0, 3}, {0, 1}]
+
+
+# The tree
+
+
+@given(st.integers(0, 1000), st.integers(4, 50), st.integers(1, 3))
+@settings(max_examples=30)
+def test_over_all_pairs_the_tree_is_the_exact_one(seed: int, count: int, samples: int) -> None:
+    rows = scattered(seed, count)
+    found = forest.spanning_tree(
+        rows, lists_of(rows, samples), all_pairs(count), samples, no_progress
+    )
+    exact = exact_edges(rows, samples)
+    np.testing.assert_allclose(found[:, 2], exact[:, 2], rtol=1e-5)
+    assert (np.diff(found[:, 2]) >= 0).all()
+
+
+def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = mixture(3)
+    lists = lists_of(rows, 15)
+    links = np.random.default_rng(0).integers(0, len(rows), (500, 2)).astype(np.int32)
+    links = links[links[:, 0] != links[:, 1]]
+    whole = forest.spanning_tree(rows, lists, links, 5, no_progress)
+    monkeypatch.setattr(forest, "_CHUNK", 64)
+    np.testing.assert_array_equal(
+        forest.spanning_tree(rows, lists, links, 5, no_progress)[:, 2], whole[:, 2]
+    )
+
+
+def test_parts_that_lists_leave_apart_are_joined_where_they_are_nearest() -> None:
+    generator = np.random.default_rng(5)
+    centres = unit(generator.normal(size=(4, 20)))
+    rows = unit(np.repeat(centres, 30, axis=0) + 0.02 * generator.normal(size=(120, 20)))
+    lists = lists_of(rows, 5)  # within the four heaps only
+    found = forest.spanning_tree(rows, lists, NO_LINKS, 3, no_progress)
+    exact = exact_edges(rows, 3)
+    assert len(found) == 119
+    np.testing.assert_allclose(found[:, 2], exact[:, 2], rtol=1e-4)
+
+
+@given(st.integers(0, 500), st.integers(2, 80))
+@settings(max_examples=30)
+def test_the_hierarchy_is_the_packages_own(seed: int, count: int) -> None:
+    generator = np.random.default_rng(seed)
+    ends = [(generator.integers(0, point), point) for point in range(1, count)]
+    edges = np.array([(*pair, weight) for pair, weight in zip(ends, generator.random(count - 1))])  # noqa: B905 - as many by making
+    edges = np.ascontiguousarray(edges[np.argsort(edges[:, 2])])
+    ours, theirs = single_linkage(edges), label(edges)
+    np.testing.assert_array_equal(np.sort(ours[:, :2]), np.sort(theirs[:, :2]))
+    np.testing.assert_array_equal(ours[:, 2:], theirs[:, 2:])
+
+
+def test_a_few_coordinates_give_the_exact_tree() -> None:
+    places = np.random.default_rng(2).normal(size=(400, 5)).astype(np.float32)
+    wide = places.astype(np.float64)
+    plain = np.linalg.norm(wide[:, None] - wide[None], axis=2).astype(np.float32)
+    exact = spanning_tree(plain, core_distances(plain, 5), no_progress)
+    found = coordinates.spanning_tree(places, 5, no_progress)
+    np.testing.assert_allclose(found[:, 2], exact[:, 2], rtol=1e-5)
+
+
+def test_no_cluster_over_the_limit_is_taken_unless_it_is_one_piece() -> None:
+    generator = np.random.default_rng(1)
+    # A tight pair of heaps far from a third: the first fork is pair against third.
+    heaps = [generator.normal(at, 0.05, (40, 2)) for at in ((0, 0), (1, 0), (40, 0))]
+    places = np.concatenate(heaps).astype(np.float32)
+    edges = coordinates.spanning_tree(places, 5, no_progress)
+    labels = select(edges, 10, largest=0.5)[0]
+    assert np.bincount(labels[labels >= 0]).tolist() == [40, 40, 40]
+    lopsided = np.concatenate([heaps[0], generator.normal(0, 0.05, (60, 2)), heaps[2][:20]])
+    edges = coordinates.spanning_tree(lopsided.astype(np.float32), 5, no_progress)
+    labels = select(edges, 10, largest=0.5)[0]
+    assert (labels[:100] >= 0).mean() > 0.8  # 100 of 120, and not noise for that
+
+
+# The neighbourhood embedding
+
+
+def test_the_fuzzy_graph_is_symmetric_with_weights_up_to_one() -> None:
+    lists = lists_of(mixture(2), 15)
+    graph = neighbourhood.fuzzy_graph(lists)
+    assert abs(graph - graph.T).max() < 1e-6
+    assert graph.data.min() > 0
+    assert graph.data.max() <= 1
+    for point, nearest in enumerate(lists.lists[:, 0].tolist()):
+        assert graph[point, nearest] == pytest.approx(1)
+
+
+def test_the_embedding_is_repeatable_on_any_number_of_processors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = mixture(1)
+    lists = lists_of(rows, 15)
+    monkeypatch.setattr(compiled, "_LEAST_SLICE", 8)
+    made = []
+    for processors in (1, 5, 5):
+        monkeypatch.setattr(os, "cpu_count", lambda processors=processors: processors)
+        made.append(neighbourhood.embed(rows, lists, no_progress))
+    assert np.isfinite(made[0]).all()
+    np.testing.assert_array_equal(made[0], made[1])
+    np.testing.assert_array_equal(made[1], made[2])
+    assert not np.array_equal(made[0], neighbourhood.embed(rows, lists, no_progress, seed=1))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_heaps_are_found_in_the_neighbourhood(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    centres = unit(generator.normal(size=(8, 64)))
+    truth = np.repeat(np.arange(8), 40)
+    rows = unit(centres[truth] + 0.08 * generator.normal(size=(320, 64)))
+    found = cluster(rows, space="neighbourhood", propose=proposer(rows))
+    assert adjusted_rand_score(truth, found.labels) > 0.97
+
+
+def test_the_neighbourhood_needs_an_index() -> None:
+    with pytest.raises(SettingError, match="neighbours of an index"):
+        cluster(mixture(1), space="neighbourhood")
+
+
+# Either way
+
+
+@pytest.mark.parametrize("space", ["descriptor", "neighbourhood"])
+def test_equal_rows_share_their_place_and_nothing_is_nan(space: Space) -> None:
+    rows = mixture(2)
+    rows = np.concatenate([rows, rows[:60], np.repeat(rows[:1], 40, axis=0)])
+    found = cluster(rows, space=space, exact=False, propose=proposer(rows))
+    for values in (found.strengths, found.outliers):
+        assert np.isfinite(values).all()
+        assert values.min() >= 0
+        assert values.max() <= 1
+    n = len(mixture(2))
+    np.testing.assert_array_equal(found.labels[:60], found.labels[n : n + 60])
+    assert len(set(found.labels[n + 60 :].tolist())) == 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 8, 16, 17])
+@pytest.mark.parametrize("space", ["descriptor", "neighbourhood"])
+def test_few_pictures_are_no_trouble(count: int, space: Space) -> None:
+    rows = scattered(3, count)
+    found = cluster(rows, min_cluster_size=2, space=space, exact=False, propose=proposer(rows))
+    assert len(found.labels) == count
+
+
+def test_the_order_of_rows_does_not_matter() -> None:
+    rows = mixture(6, sizes=(40, 40, 30, 30), noise=60)
+    order = np.random.default_rng(0).permutation(len(rows))
+    one = cluster(rows, exact=False, propose=proposer(rows)).labels
+    other = cluster(rows[order], exact=False, propose=proposer(rows[order])).labels
+    assert same_partition(one[order], other)
+
+
+def test_distinct_rows_come_in_the_order_they_first_appear() -> None:
+    rows = scattered(1, 5)[[3, 1, 3, 0, 1, 4]]
+    first, which = distinct(rows)
+    assert first.tolist() == [0, 1, 3, 5]
+    assert which.tolist() == [0, 1, 0, 2, 1, 3]
+
+
+# Over a library's own graph
+
+
+def made(count: int) -> Rows:
+    """Heaps of about 60 with a fifth of noise, 64 numbers."""
+    generator = np.random.default_rng(count)
+    centres = generator.normal(size=(count // 60, 64))
+    rows = centres[generator.integers(0, len(centres), count)]
+    rows += 0.35 * generator.normal(size=rows.shape)
+    rows[: count // 5] = generator.normal(size=(count // 5, 64))
+    return unit(rows)
+
+
+@pytest.mark.parametrize("missing", [0, 150])
+def test_over_the_graph_groups_are_those_of_the_exact_tree(
+    tmp_path: Path, missing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_COMPARED", 0)
+    rows = made(2000)
+    with closing(open_store(tmp_path / "library", create=True)) as store:
+        store.pin(ModelPin("made", "f", 64, 1))
+        pictures = [picture(number) for number in range(len(rows))]
+        files = [file(f"/p/{number}.jpg", number) for number in range(len(rows))]
+        store.add(pictures, rows, files)
+        store.mark_missing([f"/p/{number}.jpg" for number in range(0, missing * 7, 7)])
+        ids, held = store.vectors()
+        assert len(ids) == len(rows) - missing
+
+        def propose(kept: NDArray[np.intp], k: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+            proposed, links = store.neighbours([ids[at] for at in kept], k, no_progress)
+            assert proposed.min() >= -1
+            assert proposed.max() < len(kept)
+            others = (proposed >= 0) & (proposed != np.arange(len(kept))[:, None])
+            assert others.sum(axis=1).min() >= k
+            assert len(links) > 5 * len(kept)
+            assert links.min() >= 0
+            assert links.max() < len(kept)
+            near = np.einsum("ij,ij->i", held[links[:, 0]], held[links[:, 1]]).mean()
+            far = np.einsum("ij,ij->i", held[links[:, 0]], held[links[::-1, 1]]).mean()
+            assert near > far + 0.1  # they really are links, by the right names
+            return proposed, links
+
+        found = cluster(held, min_cluster_size=10, exact=False, propose=propose)
+        exact = cluster(held, min_cluster_size=10, exact=True)
+        assert adjusted_rand_score(exact.labels, found.labels) >= 0.99
+        # The tree itself.
+        lists = measure(held, propose(np.arange(len(held)), 15)[0], 15)
+        links = propose(np.arange(len(held)), 15)[1]
+        tree = forest.spanning_tree(held, lists, links, 5, no_progress)
+        assert tree[:, 2].sum() == pytest.approx(exact_edges(held, 5)[:, 2].sum(), rel=1e-3)
+
+
+def test_a_graph_file_of_another_make_gives_no_links(tmp_path: Path) -> None:
+    import hnswlib
+
+    index: Any = hnswlib.Index(space="ip", dim=16)
+    index.init_index(max_elements=50, M=5, ef_construction=50)
+    index.add_items(scattered(1, 50, 16))
+    index.save_index(str(tmp_path / "graph.hnsw"))
+    assert list(hnsw._saved_links(tmp_path / "graph.hnsw", 50)) == []
+    assert list(hnsw._saved_links(tmp_path / "graph.hnsw", 49)) == []
+
+
+def test_links_are_those_of_the_index(tmp_path: Path) -> None:
+    import hnswlib
+
+    # So few that every point is linked to every other that the heuristic keeps, whatever thread
+    # added it: labels are given backwards, so numbers inside are not labels.
+    rows = scattered(4, 30, 16)
+    index: Any = hnswlib.Index(space="ip", dim=16)
+    index.init_index(max_elements=60, M=hnsw.M, ef_construction=100)
+    index.add_items(rows[::-1], np.arange(30)[::-1])
+    index.save_index(str(tmp_path / "graph.hnsw"))
+    pairs = np.concatenate(
+        [np.column_stack(ends) for ends in hnsw._saved_links(tmp_path / "graph.hnsw", 30)]
+    ).astype(np.int64)
+    assert set(pairs.ravel().tolist()) == set(range(30))
+    assert (pairs[:, 0] != pairs[:, 1]).all()
+    nearest = all_nearest(rows, 1, no_progress)
+    linked = {tuple(pair) for pair in pairs.tolist()}
+    for point in range(30):
+        (other,) = set(nearest[point].tolist()) - {point}
+        assert (point, other) in linked
