@@ -2,9 +2,9 @@
 
     python scripts/bench.py rerun      a second index run against a bare walk of the same tree
     python scripts/bench.py search     scanning every vector against loading and walking the graph
-    python scripts/bench.py cluster    exact grouping by the number of pictures
 
-Every set is made on the spot. Machines are noisy: compare figures of one run only.
+Grouping has scripts/bench_grouping.py. Every set is made on the spot. Machines are noisy: compare
+figures of one run only.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from imgindex.records import IndexedFile, ModelPin, Picture
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from imgindex.records import Rows
 
 FILES, FOLDERS, CONTENTS, ROUNDS = 20_000, 100, 64, 15
@@ -42,14 +44,29 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def made_rows(count: int, rng: np.random.Generator) -> Rows:
-    """Unit rows in groups of about 60, a fifth of them noise."""
+def made_rows(count: int, rng: np.random.Generator) -> tuple[Rows, NDArray[np.int64]]:
+    """Unit rows in groups of about 60, a fifth of them noise; and each row's (-1: noise)."""
     centres = rng.standard_normal((max(2, count // 60), DIMENSION))
-    rows = centres[rng.integers(0, len(centres), count)]
+    truth = rng.integers(0, len(centres), count)
+    rows = centres[truth]
     rows += 0.6 * rng.standard_normal(rows.shape)
     rows[: count // 5] = rng.standard_normal((count // 5, DIMENSION))
+    truth[: count // 5] = -1
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows.astype(np.float32)
+    return rows.astype(np.float32), truth
+
+
+def library_of(folder: Path, rows: Rows) -> None:
+    """Make a library of rows, with its graph, as if they were pictures."""
+    store = open_store(folder, create=True)
+    store.pin(ModelPin("made", "0" * 64, rows.shape[1], 1))
+    pictures = [Picture(f"{at:032x}", 1, 1, "PNG") for at in range(len(rows))]
+    files = [IndexedFile(f"/made/{at}", 1, 1, picture.id) for at, picture in enumerate(pictures)]
+    for start in range(0, len(rows), 10_000):
+        some = slice(start, start + 10_000)
+        store.add(pictures[some], rows[some], files[some])
+    store.refresh(lambda *_: None)
+    store.close()
 
 
 def bare_walk(root: Path) -> int:
@@ -110,18 +127,9 @@ def search(work: Path) -> None:
     """One query by scanning, one by the graph, and what loading the graph costs."""
     print("vectors   scan    load graph   query by graph   scans worth a load")
     for count in (1_000, 10_000, 100_000):
-        rng = np.random.default_rng(count)
-        rows = made_rows(count, rng)
+        rows, _ = made_rows(count, np.random.default_rng(count))
         folder = work / str(count)
-        store = open_store(folder, create=True)
-        store.pin(ModelPin("made", "0" * 64, DIMENSION, 1))
-        pictures = [Picture(f"{at:032x}", 1, 1, "PNG") for at in range(count)]
-        files = [
-            IndexedFile(f"/made/{at}", 1, 1, picture.id) for at, picture in enumerate(pictures)
-        ]
-        store.add(pictures, rows, files)
-        store.refresh(lambda *_: None)
-        store.close()
+        library_of(folder, rows)
         scans, loads, walks = [], [], []
         for at in range(9):
             query = rows[at : at + 1]
@@ -139,17 +147,8 @@ def search(work: Path) -> None:
         )
 
 
-def cluster(_: Path) -> None:
-    """Exact grouping, growing."""
-    from imgindex import grouping  # what it loads would slow the other measurements
-
-    for count in (1_000, 2_000, 5_000, 10_000, 20_000):
-        rows = made_rows(count, np.random.default_rng(count))
-        print(f"{count:>7,} pictures  {seconds(partial(grouping.cluster, rows)):6.2f} s")
-
-
 if __name__ == "__main__":
-    benches = {"rerun": rerun, "search": search, "cluster": cluster}
+    benches = {"rerun": rerun, "search": search}
     if len(sys.argv) != 2 or sys.argv[1] not in benches:  # noqa: PLR2004 - the script and a name
         sys.exit(__doc__)
     with tempfile.TemporaryDirectory() as folder:
