@@ -16,7 +16,16 @@ from test_grouping import mixture, same_partition, unit
 from test_store import file, picture
 
 from imgindex.errors import SettingError
-from imgindex.grouping import cluster, compiled, coordinates, forest, neighbourhood
+from imgindex.grouping import (
+    cluster,
+    compiled,
+    coordinates,
+    cut,
+    forest,
+    grow,
+    neighbourhood,
+    size_for,
+)
 from imgindex.grouping.condensed_tree import select, single_linkage
 from imgindex.grouping.hdbscan import distinct
 from imgindex.grouping.mutual_reachability import core_distances, distances
@@ -197,6 +206,24 @@ def test_heaps_are_found_in_the_neighbourhood(seed: int) -> None:
     rows = unit(centres[truth] + 0.08 * generator.normal(size=(320, 64)))
     found = cluster(rows, space="neighbourhood", propose=proposer(rows))
     assert adjusted_rand_score(truth, found.labels) > 0.97
+
+
+def test_one_tree_gives_every_resolution() -> None:
+    rows = mixture(6, sizes=(40, 40, 30, 30, 25, 20), noise=60)
+    tree = grow(rows, space="neighbourhood", propose=proposer(rows))
+    counts = []
+    for wanted in (2, 4, 8, 16):
+        size = size_for(tree, wanted)
+        found = cut(tree, rows, min_cluster_size=size)
+        counts.append(len(found.medoids))
+        members = found.labels[found.labels >= 0]
+        assert np.bincount(members).min() >= size
+        # No other size comes nearer.
+        others = [len(cut(tree, rows, min_cluster_size=at).medoids) for at in range(2, 60)]
+        assert abs(counts[-1] - wanted) <= min(abs(other - wanted) for other in others) + 1
+    assert counts == sorted(counts)
+    with pytest.raises(SettingError, match="at least 1"):
+        size_for(tree, 0)
 
 
 def test_the_neighbourhood_needs_an_index() -> None:

@@ -59,6 +59,21 @@ class Clusters:
     medoids: NDArray[np.intp]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Tree:
+    """The spanning tree of n points: all that a grouping of any resolution needs.
+
+    Attributes:
+        edges: float64 [m - 1, 3], (from, to, weight) over m distinct points, by ascending weight.
+        which: intp [n], the distinct point of each row.
+        largest: share of the distinct points that one divisible group may hold.
+    """
+
+    edges: NDArray[np.float64]
+    which: NDArray[np.intp]
+    largest: float
+
+
 def cluster(  # noqa: PLR0913 - each is a setting of its own, by keyword
     rows: Rows,
     *,
@@ -69,14 +84,46 @@ def cluster(  # noqa: PLR0913 - each is a setting of its own, by keyword
     propose: Propose | None = None,
     progress: Progress = no_progress,
 ) -> Clusters:
-    """Group unit rows by density, with no preset number of groups.
-
-    Equal rows are one point to the algorithm, which gives infinite densities otherwise, and all
-    get that point's result; so a group never counts fewer than min_cluster_size distinct rows.
+    """Group unit rows by density, with no preset number of groups: `cut` of `grow`.
 
     Args:
         rows: float32 [n, d], unit length.
-        min_cluster_size: smallest group, at least 2.
+        min_cluster_size: see ``cut``.
+        min_samples: see ``grow``, as all others.
+        space: see ``grow``.
+        exact: see ``grow``.
+        propose: see ``grow``.
+        progress: called stage by stage.
+
+    Raises:
+        SettingError: a setting is out of range.
+    """
+    _check_size(min_cluster_size)
+    tree = grow(
+        rows,
+        min_samples=min_samples,
+        space=space,
+        exact=exact,
+        propose=propose,
+        progress=progress,
+    )
+    return cut(tree, rows, min_cluster_size=min_cluster_size)
+
+
+def grow(  # noqa: PLR0913 - each is a setting of its own, by keyword
+    rows: Rows,
+    *,
+    min_samples: int = 5,
+    space: Space = "descriptor",
+    exact: bool | None = None,
+    propose: Propose | None = None,
+    progress: Progress = no_progress,
+) -> Tree:
+    """Find the minimum spanning tree of the mutual reachability graph.
+
+    Args:
+        rows: float32 [n, d], unit length. Equal rows are one point, whose density would be
+            infinite otherwise.
         min_samples: the core distance reaches to this many other points, at least 1.
         space: what to look for dense places in: ``descriptor``, the rows as they are, or
             ``neighbourhood``, their neighbourhood embedding.
@@ -84,33 +131,21 @@ def cluster(  # noqa: PLR0913 - each is a setting of its own, by keyword
         propose: the index; needed for all that is not exact.
         progress: called stage by stage.
 
-    Returns:
-        The groups, numbered by size; equal sizes by the first member's row.
-
     Raises:
         SettingError: a setting is out of range.
     """
-    if min_cluster_size < _SMALLEST_GROUP:
-        raise SettingError(f"min_cluster_size must be at least 2, not {min_cluster_size}")
     if min_samples < 1:
         raise SettingError(f"min_samples must be at least 1, not {min_samples}")
-    first, inverse = distinct(rows)
-    if len(first) < min_cluster_size:
-        n = len(rows)
-        return Clusters(
-            np.full(n, NOISE, np.int32),
-            np.zeros(n, np.float32),
-            np.zeros(n, np.float32),
-            np.zeros(n, np.bool_),
-            np.empty(0, np.intp),
-        )
+    if propose is None and space != "descriptor":
+        raise SettingError("the neighbourhood embedding needs the neighbours of an index")
+    first, which = distinct(rows)
+    largest = 1 if space == "descriptor" else _LARGEST_SHARE
+    if len(first) <= 1:
+        return Tree(np.empty((0, 3)), which, largest)
     points = rows if len(first) == len(rows) else rows[first]
     samples = min(min_samples, len(points) - 1)
-    if propose is None or (
-        space == "descriptor" and (len(points) <= EXACT_UP_TO if exact is None else exact)
-    ):
-        if space != "descriptor":
-            raise SettingError("the neighbourhood embedding needs the neighbours of an index")
+    few = len(points) <= EXACT_UP_TO if exact is None else exact
+    if propose is None or (space == "descriptor" and few):
         matrix = distances(points, progress)
         edges = spanning_tree(matrix, core_distances(matrix, samples), progress)
     else:
@@ -124,17 +159,84 @@ def cluster(  # noqa: PLR0913 - each is a setting of its own, by keyword
             edges = coordinates.spanning_tree(places, samples, progress)
     # Rows that differ only in rounding can be 0 apart in float32; a density must stay finite.
     np.maximum(edges[:, 2], np.finfo(np.float32).eps, out=edges[:, 2])
-    largest = 1 if space == "descriptor" else _LARGEST_SHARE
-    labels, strengths, outliers = select(edges, min_cluster_size, largest=largest)
-    labels = by_size(labels[inverse])
-    strengths = strengths[inverse]
+    return Tree(edges, which, largest)
+
+
+def cut(tree: Tree, rows: Rows, *, min_cluster_size: int = 5) -> Clusters:
+    """Take the clusters of greatest stability out of a tree.
+
+    Args:
+        tree: of the rows.
+        rows: float32 [n, d], unit length.
+        min_cluster_size: smallest group in distinct rows, at least 2.
+
+    Returns:
+        The groups, numbered by size; equal sizes by the first member's row. Equal rows get equal
+        results.
+
+    Raises:
+        SettingError: min_cluster_size is out of range.
+    """
+    _check_size(min_cluster_size)
+    if len(tree.edges) + 1 < min_cluster_size:
+        n = len(rows)
+        return Clusters(
+            np.full(n, NOISE, np.int32),
+            np.zeros(n, np.float32),
+            np.zeros(n, np.float32),
+            np.zeros(n, np.bool_),
+            np.empty(0, np.intp),
+        )
+    labels, strengths, outliers = select(tree.edges, min_cluster_size, largest=tree.largest)
+    labels = by_size(labels[tree.which])
+    strengths = strengths[tree.which]
     return Clusters(
         labels,
         strengths,
-        outliers[inverse],
+        outliers[tree.which],
         (labels != NOISE) & (strengths >= _FULL_STRENGTH),
         medoids(rows, labels),
     )
+
+
+def size_for(tree: Tree, groups: int) -> int:
+    """The min_cluster_size whose cut has about so many groups; the smaller of equally good ones.
+
+    Args:
+        tree: to be cut.
+        groups: how many are wished for, at least 1.
+
+    Raises:
+        SettingError: the wish is out of range.
+    """
+    if groups < 1:
+        raise SettingError(f"the number of groups must be at least 1, not {groups}")
+    points = len(tree.edges) + 1
+    tried: dict[int, int] = {}
+
+    def count(size: int) -> int:
+        if size not in tried:
+            labels = select(tree.edges, size, largest=tree.largest)[0]
+            tried[size] = int(labels.max(initial=NOISE)) + 1
+        return tried[size]
+
+    low, high = _SMALLEST_GROUP, max(_SMALLEST_GROUP, points // 2)
+    # The number of groups falls with the size, if not at every step.
+    while high - low > 1:
+        middle = round((low * high) ** 0.5)
+        middle = min(max(middle, low + 1), high - 1)
+        if count(middle) >= groups:
+            low = middle
+        else:
+            high = middle
+    for size in (low, high):
+        count(size)
+    return min(tried, key=lambda size: (abs(tried[size] - groups), size))
+
+
+def _check_size(min_cluster_size: int) -> None:
+    if min_cluster_size < _SMALLEST_GROUP:
+        raise SettingError(f"min_cluster_size must be at least 2, not {min_cluster_size}")
 
 
 def by_size(labels: Labels) -> Labels:
