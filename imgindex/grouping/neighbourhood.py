@@ -66,10 +66,10 @@ def embed(rows: Rows, neighbours: Neighbours, progress: Progress, seed: int = 0)
 
 
 def fuzzy_graph(neighbours: Neighbours) -> sparse.csr_array:
-    """The fuzzy union of what each point sees: a symmetric graph with weights in (0, 1].
+    """What both ends of a pair see, on average: a symmetric graph with weights in (0, 1].
 
-    A point's nearest neighbour has weight 1, the others fall off exponentially at the rate that
-    makes them log2(k) in all.
+    To a point its nearest neighbour has weight 1, the others fall off exponentially at the rate
+    that makes them log2(k) in all. (The paper's union of both sides gave the same groups.)
 
     Args:
         neighbours: lists of k of each of n points.
@@ -82,8 +82,7 @@ def fuzzy_graph(neighbours: Neighbours) -> sparse.csr_array:
     in_slices(lambda start, stop: _memberships(neighbours.distances, weights, start, stop), n)
     ends = np.arange(0, n * k + 1, k)
     seen = sparse.csr_array((weights.ravel(), neighbours.lists.ravel(), ends), shape=(n, n))
-    back = seen.T.tocsr()
-    graph = (seen + back - seen * back).tocsr()
+    graph = ((seen + seen.T) / np.float32(2)).tocsr()
     graph.sort_indices()
     return graph
 
