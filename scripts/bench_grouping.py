@@ -74,7 +74,8 @@ def main() -> None:
             run = [sys.executable, __file__, "one", method, str(data), str(library)]
             done = subprocess.run(run, check=False, capture_output=True, text=True)  # noqa: S603
             if done.returncode:
-                print(f"{method}: failed: {done.stderr.strip().splitlines()[-1:]}")
+                why = done.stderr.strip().splitlines()[-1:] or [f"killed ({done.returncode})"]
+                print(f"method {method}  rows {data.stem}  failed: {why[0]}", flush=True)
             elif asked.json:
                 print(done.stdout.strip(), flush=True)
             else:
