@@ -49,6 +49,7 @@ class Clusters:
         outliers: float32 [n] in [0, 1]; GLOSH, higher is farther out.
         exemplars: bool [n]; the members at their group's largest lambda.
         medoids: intp [groups]; the member nearest to its group's mean direction.
+        places: float32 [n, w]; the neighbourhood embedding. Without one w is 0.
     """
 
     labels: Labels
@@ -56,6 +57,20 @@ class Clusters:
     outliers: NDArray[np.float32]
     exemplars: NDArray[np.bool_]
     medoids: NDArray[np.intp]
+    places: Rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Before:
+    """An earlier run, for the points of this one.
+
+    Attributes:
+        labels: int32 [n]; -1 is noise, or not known.
+        places: float32 [n, w]; NaN where not known, w is 0 if there is no layout.
+    """
+
+    labels: Labels
+    places: Rows
 
 
 def cluster(  # noqa: PLR0913 - each is a setting of its own, by keyword
@@ -66,6 +81,7 @@ def cluster(  # noqa: PLR0913 - each is a setting of its own, by keyword
     space: Space = "descriptor",
     exact: bool | None = None,
     propose: Propose | None = None,
+    before: Before | None = None,
     progress: Progress = no_progress,
 ) -> Clusters:
     """Group unit rows by density, with no preset number of groups.
@@ -81,6 +97,8 @@ def cluster(  # noqa: PLR0913 - each is a setting of its own, by keyword
             ``neighbourhood``, their neighbourhood embedding.
         exact: in the descriptors, take every distance; None does up to `EXACT_UP_TO` rows.
         propose: the index; needed for all that is not exact.
+        before: an earlier run in the same space, to stay near to: its layout is kept, and its
+            groups where they are still there.
         progress: called stage by stage.
 
     Returns:
@@ -102,9 +120,11 @@ def cluster(  # noqa: PLR0913 - each is a setting of its own, by keyword
             np.zeros(n, np.float32),
             np.zeros(n, np.bool_),
             np.empty(0, np.intp),
+            np.empty((n, 0), np.float32),
         )
     points = rows if len(first) == len(rows) else rows[first]
     samples = min(min_samples, len(points) - 1)
+    places = np.empty((len(points), 0), np.float32)
     if propose is None or (
         space == "descriptor" and (len(points) <= EXACT_UP_TO if exact is None else exact)
     ):
@@ -119,11 +139,14 @@ def cluster(  # noqa: PLR0913 - each is a setting of its own, by keyword
         if space == "descriptor":
             edges = forest.spanning_tree(points, lists, links, samples, progress)
         else:
-            places = neighbourhood.embed(points, lists, progress)
+            known = before.places[first] if before is not None and before.places.size else None
+            places = neighbourhood.embed(points, lists, progress, places=known)
             edges = coordinates.spanning_tree(places, samples, progress)
     # Rows that differ only in rounding can be 0 apart in float32; a density must stay finite.
     np.maximum(edges[:, 2], np.finfo(np.float32).eps, out=edges[:, 2])
-    labels, strengths, outliers = select(edges, min_cluster_size)
+    labels, strengths, outliers = select(
+        edges, min_cluster_size, None if before is None else before.labels[first]
+    )
     labels = by_size(labels[inverse])
     strengths = strengths[inverse]
     return Clusters(
@@ -132,6 +155,7 @@ def cluster(  # noqa: PLR0913 - each is a setting of its own, by keyword
         outliers[inverse],
         (labels != NOISE) & (strengths >= _FULL_STRENGTH),
         medoids(rows, labels),
+        places[inverse],
     )
 
 
