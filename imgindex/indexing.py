@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from . import pixels, scan
+from . import pixels, regrouping, scan
 from .ahead import ahead
 from .errors import LibraryNotFoundError, ModelFileError, PictureError, PictureTooLargeError
 from .records import AddReport, Found, IndexedFile, Picture, Skipped
@@ -58,6 +58,7 @@ def index(
         if prune:
             store.prune()
         store.refresh(progress)
+        joined = regrouping.join(store, progress) if run.todo else 0
     return AddReport(
         added=run.added,
         reused=run.reused,
@@ -65,6 +66,7 @@ def index(
         removed=len(run.gone),
         unchanged=run.unchanged,
         skipped=tuple(run.skipped),
+        joined=joined,
         model=pin.name,
         device=resources.device if run.added else None,
         seconds=round(time.perf_counter() - started, 3),

@@ -6,20 +6,18 @@ Its three journeys are ``add``, ``search`` and ``cluster``; the rest is a look a
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from .errors import ExportError, GroupingError, LibraryDamagedError, PictureError, QueryError
 from .indexing import index
 from .records import (
-    Group,
     Grouping,
-    GroupingSettings,
     Member,
     QueryFailure,
     Status,
     no_progress,
 )
+from .regrouping import cluster, stale
 from .resources import Resources
 from .searching import Wanted, search
 
@@ -104,13 +102,15 @@ class Library:
     ) -> AddReport:
         """Index pictures: new and changed ones are embedded, all else is only looked at.
 
+        Where there is a grouping, new pictures join its groups, or are noise, at once.
+
         What was done is kept batch by batch; a run that is stopped loses at most one batch, and the
         next one goes on from there.
 
         Args:
             roots: folders, walked with all that lies below them, and files.
             prune: forget files that have vanished, and pictures that no file holds any more.
-            progress: stages ``scan``, ``embed`` and ``index``.
+            progress: stages ``scan``, ``embed``, ``index`` and ``join``.
 
         Raises:
             SettingError: a root does not exist.
@@ -181,9 +181,14 @@ class Library:
         min_cluster_size: int = 5,
         min_samples: int = 5,
         space: Space = "neighbourhood",
+        anew: bool = False,
         progress: Progress = no_progress,
     ) -> Grouping:
         """Discover groups by HDBSCAN, and keep the grouping.
+
+        A group that was there before keeps its id. Unless the last grouping is stale, what was
+        found is a starting point: pictures stay where they were laid out, and groups stay unless
+        others are clearly better.
 
         Args:
             min_cluster_size: smallest number of pictures that counts as a group, at least 2.
@@ -192,55 +197,25 @@ class Library:
             space: ``neighbourhood``, in which pictures are near when they share neighbours: groups
                 as people see them; or ``descriptor``, the embeddings as they are: faithful to
                 their cosines, and on photos mostly a few large groups and noise.
+            anew: begin as if there were no grouping yet; ids are kept all the same.
             progress: stages ``neighbours``, ``neighbourhood``, ``distances``, ``spanning tree``.
 
         Returns:
-            The grouping; ``labels`` has -1 for noise, and 0 for the largest group.
+            The grouping; ``labels`` has the ids of groups, -1 for noise.
 
         Raises:
             SettingError: a setting is out of range.
             GroupingError: there are no pictures.
             LibraryNotFoundError: there is no library.
         """
-        from . import grouping
-
-        store, pin = self._resources.filled()
-        ids, rows = store.vectors()
-        if not ids:
-            raise GroupingError(
-                f"the library {store.url} has no pictures; add some with: imgindex index FOLDER"
-            )
-        found = grouping.cluster(
-            rows,
+        return cluster(
+            self._resources,
             min_cluster_size=min_cluster_size,
             min_samples=min_samples,
             space=space,
-            propose=lambda kept, k: store.neighbours([ids[at] for at in kept], k, progress),
+            anew=anew,
             progress=progress,
         )
-        groups = []
-        for label, medoid in enumerate(found.medoids.tolist()):
-            own = found.labels == label
-            groups.append(
-                Group(
-                    id=label,
-                    size=int(own.sum()),
-                    medoid=ids[medoid],
-                    exemplars=tuple(ids[at] for at in (own & found.exemplars).nonzero()[0]),
-                )
-            )
-        result = Grouping(
-            ids=ids,
-            labels=found.labels,
-            strengths=found.strengths,
-            outliers=found.outliers,
-            exemplars=found.exemplars,
-            groups=tuple(groups),
-            settings=GroupingSettings(min_cluster_size, min_samples, space, pin.name),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        store.save_grouping(result)
-        return result
 
     def grouping(self) -> Grouping:
         """The grouping made last.
@@ -396,6 +371,7 @@ class Library:
             bytes=stats.bytes,
             groups=len(kept.groups) if kept else None,
             grouped=kept.created if kept else None,
+            stale=stale(kept) if kept else None,
         )
 
     def verify(self, progress: Progress = no_progress) -> list[str]:

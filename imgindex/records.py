@@ -15,7 +15,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 Way = Literal["exact", "hnsw"]
 Fit = Literal["squash", "crop", "pad"]
 Space = Literal["descriptor", "neighbourhood"]
+ChangeKind = Literal["kept", "split", "merged", "new", "gone"]
 Progress = Callable[[str, int, int], None]
 """Called as ``progress(stage, done, total)``; total is 0 while it is not known."""
 
@@ -224,6 +226,7 @@ class AddReport:
         removed: files that have vanished since the last run; no result names them any more.
         unchanged: files with the size and time of the last run; not even opened.
         skipped: files that cannot be read as pictures, in the order of the walk.
+        joined: pictures that found a group; those that became noise do not count.
         model: name of the model.
         device: what really computed, for example ``cpu`` or ``cuda:0``; None if nothing had to be.
         seconds: wall time of the run.
@@ -236,6 +239,7 @@ class AddReport:
     removed: int
     unchanged: int
     skipped: tuple[Skipped, ...]
+    joined: int
     model: str
     device: str | None
     seconds: float
@@ -247,9 +251,10 @@ class Group:
     """One group of pictures.
 
     Attributes:
-        id: its number; groups are numbered by size, the largest is 0.
+        id: its number. It stays from run to run while the group is the same; no other group ever
+            gets it.
         size: pictures in it.
-        medoid: id of the member nearest to the group's mean direction; its cover.
+        medoid: id of the member nearest to the group's mean direction.
         exemplars: ids of the members at the group's densest level.
     """
 
@@ -257,6 +262,31 @@ class Group:
     size: int
     medoid: str
     exemplars: tuple[str, ...]
+
+
+class SizedGroup(NamedTuple):
+    """A group as history names it: its id, and how many pictures it had."""
+
+    id: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of groups in one run of grouping.
+
+    Attributes:
+        created: the run, by its time; ISO 8601 in UTC.
+        kind: ``kept``, ``split`` (one became several), ``merged`` (several became one), ``new`` or
+            ``gone``.
+        before: the groups of the run before, by id.
+        after: the groups of this run, by id.
+    """
+
+    created: str
+    kind: ChangeKind
+    before: tuple[SizedGroup, ...]
+    after: tuple[SizedGroup, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,8 +316,12 @@ class Grouping:
         strengths: float32 [n] in [0, 1], how firmly a picture sits in its group; 0 for noise.
         outliers: float32 [n] in [0, 1], GLOSH outlier scores.
         exemplars: bool [n], True for a picture at its group's densest level.
-        groups: the groups, by id, which is by falling size when they are made; one whose pictures
-            were all pruned since then is left out, so ``groups[i].id`` may be above i.
+        joined: bool [n], True for a picture that was put into its group, or found to be noise,
+            when it came, after the run.
+        places: float32 [n, w], where the neighbourhood embedding has each picture; NaN for those
+            that came after the run, and w is 0 in other spaces.
+        groups: the groups, by falling size, equal sizes by id; one whose pictures were all pruned
+            since the run is left out.
         settings: how it was made.
         created: when, ISO 8601 in UTC.
     """
@@ -297,18 +331,46 @@ class Grouping:
     strengths: NDArray[np.float32]
     outliers: NDArray[np.float32]
     exemplars: NDArray[np.bool_]
+    joined: NDArray[np.bool_]
+    places: NDArray[np.float32]
     groups: tuple[Group, ...]
     settings: GroupingSettings
     created: str
 
 
+def groups_of(
+    ids: Sequence[str], labels: Labels, exemplars: NDArray[np.bool_], medoids: Mapping[int, str]
+) -> tuple[Group, ...]:
+    """The groups of a grouping, by falling size, equal sizes by id.
+
+    Args:
+        ids: picture ids.
+        labels: int32 [n], each a key of ``medoids`` or -1.
+        exemplars: bool [n].
+        medoids: of each group; one without any picture is left out.
+    """
+    sizes = Counter(labels.tolist())
+    shown: dict[int, list[str]] = {}
+    for at in exemplars.nonzero()[0].tolist():
+        shown.setdefault(int(labels[at]), []).append(ids[at])
+    return tuple(
+        Group(group, sizes[group], medoids[group], tuple(shown.get(group, ())))
+        for group in sorted(medoids, key=lambda group: (-sizes[group], group))
+        if sizes[group]
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterReport:
-    """What one run of grouping found: counts of pictures, groups, and pictures that are noise."""
+    """What one run of grouping found: counts of pictures, groups, and pictures that are noise.
+
+    ``stale`` says why the grouping before was out of date, so that this one began anew.
+    """
 
     pictures: int
     groups: int
     noise: int
+    stale: str | None
     settings: GroupingSettings
     seconds: float
 
@@ -362,7 +424,7 @@ class StoreStats:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A library at a glance."""
+    """A library at a glance; ``stale`` says why the groups should be discovered anew."""
 
     library: str
     pictures: int
@@ -376,6 +438,7 @@ class Status:
     bytes: int
     groups: int | None
     grouped: str | None
+    stale: str | None
 
 
 def to_json(record: Any) -> Any:

@@ -854,7 +854,44 @@ def test_members_are_the_present_files_of_a_grouping(library: Library, families:
     assert len(library.members()) == 20
     put(families / "new.png", 5)
     library.add([families])
-    assert len(library.members()) == 20  # grouped next time
+    assert len(library.members()) == 21  # it has joined, if only the noise
+
+
+def test_new_pictures_join_at_once_and_groups_keep_their_ids(
+    library: Library, families: Path, tmp_path: Path
+) -> None:
+    later = tmp_path / "later"
+    later.mkdir()
+    for name in ("0-7.png", "1-5.png"):
+        (families / name).rename(later / name)
+    assert library.add([families]).joined == 0
+    first = library.cluster(min_cluster_size=3, min_samples=2, space="descriptor")
+    assert {(group.id, group.size) for group in first.groups} == {(0, 7), (1, 5), (2, 4)}
+    for name in ("0-7.png", "1-5.png"):
+        (later / name).rename(families / name)
+    assert library.add([families]).joined == 2
+    assert library.add([families]).joined == 0  # they have their places
+    joined = library.grouping()
+    of = {Path(one.path).name: one for one in library.members()}
+    assert of["0-7.png"].group == of["0-0.png"].group
+    assert of["1-5.png"].group == of["1-0.png"].group
+    assert of["0-7.png"].strength > 0
+    assert joined.joined.sum() == 2
+    assert library.status().stale is None
+    again = library.cluster(min_cluster_size=3, min_samples=2, space="descriptor")
+    np.testing.assert_array_equal(again.labels, joined.labels)
+    assert not again.joined.any()
+
+
+def test_a_library_that_has_grown_much_says_so(library: Library, families: Path) -> None:
+    everything = sorted(families.iterdir())
+    library.add(everything[:12])
+    library.cluster(min_cluster_size=3, min_samples=2)
+    assert library.status().stale is None
+    library.add([families])
+    assert str(library.status().stale) == "8 pictures came since 12 were grouped"
+    library.cluster(min_cluster_size=3, min_samples=2)
+    assert library.status().stale is None
 
 
 def test_a_grouping_is_written_as_a_table(library: Library, families: Path, tmp_path: Path) -> None:

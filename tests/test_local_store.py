@@ -165,7 +165,7 @@ def test_a_library_killed_at_birth_is_empty_and_can_be_filled(
 def test_a_newer_format_is_refused_with_both_numbers(filled: Path) -> None:
     with closing(sqlite3.connect(filled / "library.sqlite")) as db:
         db.execute("PRAGMA user_version = 99")
-    with pytest.raises(LibraryFormatError, match=r"format 99, .* knows 1; install a newer"):
+    with pytest.raises(LibraryFormatError, match=r"format 99, .* knows 2; install a newer"):
         LocalStore(filled, create=True)
 
 
@@ -227,9 +227,31 @@ def test_a_migration_keeps_what_is_there_and_shuts_out_older_programs(
         migrations(patch, "ALTER TABLE picture ADD COLUMN note TEXT", "CREATE TABLE extra (x)")
         with opened(filled) as store:
             assert seen(store) == before
-        assert told(filled)[0] == 3
-    with pytest.raises(LibraryFormatError, match="format 3"):
+        assert told(filled)[0] == len(schema.MIGRATIONS) + 2
+    with pytest.raises(LibraryFormatError, match=f"format {len(schema.MIGRATIONS) + 2}"):
         LocalStore(filled)
+
+
+def test_a_grouping_of_the_first_format_is_taken_over(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "MIGRATIONS", schema.MIGRATIONS[:1])
+        with opened(folder, create=True) as store:
+            store.pin(PIN)
+            ids, _ = fill(store, 2)
+    with closing(sqlite3.connect(folder / "library.sqlite")) as db, db:
+        settings = '{"min_cluster_size": 2, "min_samples": 1, "space": "descriptor", "model": "m"}'
+        db.execute("INSERT INTO grouping VALUES (1, '2024-05-06T07:08:09+00:00', ?)", (settings,))
+        db.execute("INSERT INTO grouped VALUES (1, 0, ?)", (ids[0],))
+        db.executemany("INSERT INTO member VALUES (1, ?, 0, 0.5, 0.25, 1)", [(i,) for i in ids])
+    with opened(folder) as store:
+        kept = store.grouping()
+        assert kept is not None
+        assert (kept.labels.tolist(), kept.joined.tolist()) == ([0, 0], [False, False])
+        assert kept.places.shape == (2, 0)
+        assert kept.groups[0].exemplars == tuple(sorted(ids))
+        assert (store.history(), store.ungrouped()) == ([], [])
 
 
 # The vector file

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from imgindex import records
 from imgindex.records import (
     AddReport,
+    Change,
     ClusterReport,
     ExportReport,
     Found,
@@ -28,6 +29,7 @@ from imgindex.records import (
     Picture,
     QueryFailure,
     SearchResult,
+    SizedGroup,
     Skipped,
     Status,
     StoreStats,
@@ -124,6 +126,8 @@ def a_grouping() -> Grouping:
         strengths=np.array([0.5, 0], np.float32),
         outliers=np.array([0.25, 1], np.float32),
         exemplars=np.array([True, False]),
+        joined=np.array([False, True]),
+        places=np.zeros((2, 0), np.float32),
         groups=(Group(0, 1, "a", ("a",)),),
         settings=GroupingSettings(5, 3, "descriptor", "tiny"),
         created="2024-05-06T07:08:09+00:00",
@@ -141,15 +145,17 @@ RECORDS: list[Any] = [
     Match(1, "/é\n", "a", 0.5),
     SearchResult("q", "tiny", "exact", (Match(1, "/a", "a", 1.0), Match(2, "/b", "b", 0.5))),
     QueryFailure("q", "no"),
-    AddReport(1, 2, 3, 4, 5, (Skipped("/a", "no"),), "tiny", None, 1.5, 0.0),
+    AddReport(1, 2, 3, 4, 5, (Skipped("/a", "no"),), 6, "tiny", None, 1.5, 0.0),
     a_grouping().groups[0],
     a_grouping().settings,
     a_grouping(),
-    ClusterReport(1, 2, 3, a_grouping().settings, 0.5),
+    SizedGroup(1, 2),
+    Change("2024-05-06T07:08:09+00:00", "kept", (SizedGroup(1, 2),), (SizedGroup(1, 3),)),
+    ClusterReport(1, 2, 3, None, a_grouping().settings, 0.5),
     Member("/a", "a", -1, 0.0, 0.5, exemplar=False),
     ExportReport("/t", "csv", 1, 2, 3, (Skipped("/a", "no"),)),
     StoreStats(1, 2, 3, 4, 5, "none", 6),
-    Status("/l", 1, 2, 3, 4, 5, None, None, "none", 6, None, None),
+    Status("/l", 1, 2, 3, 4, 5, None, None, "none", 6, None, None, None),
 ]
 
 

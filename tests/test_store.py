@@ -18,12 +18,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from imgindex.errors import LibraryBusyError, ModelMismatchError, SettingError, StoreError
 from imgindex.records import (
+    Change,
     Group,
     Grouping,
     GroupingSettings,
     IndexedFile,
     ModelPin,
     Picture,
+    SizedGroup,
     StoreStats,
     no_progress,
 )
@@ -117,7 +119,7 @@ def grouping_of(labels: Sequence[int], ids: Sequence[str]) -> Grouping:
     generator = np.random.default_rng(len(labels))
     exemplars = np.zeros(len(labels), np.bool_)
     groups = []
-    for group in range(int(array.max(initial=-1)) + 1):
+    for group in sorted(set(labels) - {-1}):
         first = int(np.flatnonzero(array == group)[0])
         exemplars[first] = True
         groups.append(Group(group, int((array == group).sum()), ids[first], (ids[first],)))
@@ -127,7 +129,9 @@ def grouping_of(labels: Sequence[int], ids: Sequence[str]) -> Grouping:
         strengths=np.where(array < 0, 0, generator.random(len(labels))).astype(np.float32),
         outliers=generator.random(len(labels)).astype(np.float32),
         exemplars=exemplars,
-        groups=tuple(groups),
+        joined=np.zeros(len(labels), np.bool_),
+        places=generator.random((len(labels), 2 if ids else 0)).astype(np.float32),
+        groups=tuple(sorted(groups, key=lambda group: (-group.size, group.id))),
         settings=GroupingSettings(5, 3, "descriptor", "tiny"),
         created="2024-05-06T07:08:09+00:00",
     )
@@ -137,7 +141,7 @@ def assert_same_grouping(got: Grouping | None, expected: Grouping) -> None:
     assert got is not None
     for name in ("ids", "groups", "settings", "created"):
         assert getattr(got, name) == getattr(expected, name)
-    for name in ("labels", "strengths", "outliers", "exemplars"):
+    for name in ("labels", "strengths", "outliers", "exemplars", "joined", "places"):
         mine, theirs = getattr(got, name), getattr(expected, name)
         assert mine.dtype == theirs.dtype
         np.testing.assert_array_equal(mine, theirs)
@@ -627,6 +631,52 @@ def test_pictures_that_were_pruned_drop_out_of_the_grouping(store: Store) -> Non
     assert kept.groups[1] == saved.groups[1]
 
 
+def test_the_history_of_groups_outlives_the_groupings(store: Store) -> None:
+    ids, _ = fill(store, 4)
+    assert store.history() == []
+    new = Change("2024-05-06T07:08:09+00:00", "new", (), (SizedGroup(0, 4),))
+    merged = replace(new, kind="merged", before=(SizedGroup(0, 4), SizedGroup(3, 2)))
+    store.save_grouping(grouping_of([0] * 4, sorted(ids)), [new])
+    store.save_grouping(grouping_of([0] * 4, sorted(ids)), [merged, new])
+    store.save_grouping(grouping_of([-1] * 4, sorted(ids)))
+    assert store.history() == [new, merged, new]
+
+
+def test_pictures_join_the_grouping_that_they_were_compared_with(store: Store) -> None:
+    ids, _ = fill(store, 6)
+    order = sorted(ids)
+    assert store.ungrouped() == []  # there is nothing to join
+    kept = replace(grouping_of([0, 0, 1, 1], order[:4]), created="2024-05-06T07:08:10.5+00:00")
+    store.save_grouping(kept)
+    assert store.ungrouped() == order[4:]
+    new = replace(
+        grouping_of([1, -1], order[4:]),
+        joined=np.ones(2, np.bool_),
+        exemplars=np.zeros(2, np.bool_),
+        places=np.full((2, 2), np.nan, np.float32),
+        groups=kept.groups,
+        created=kept.created,
+    )
+    store.join(replace(new, created="2023-01-01T00:00:00+00:00"))
+    assert_same_grouping(store.grouping(), kept)  # compared with another one
+    store.join(new)
+    store.join(new)  # twice is once
+    assert store.ungrouped() == []
+    whole = store.grouping()
+    assert whole is not None
+    assert whole.ids == tuple(order)
+    assert whole.labels.tolist() == [0, 0, 1, 1, 1, -1]
+    assert whole.joined.tolist() == [False] * 4 + [True] * 2
+    np.testing.assert_array_equal(whole.places, np.concatenate([kept.places, new.places]))
+    assert [(group.id, group.size) for group in whole.groups] == [(1, 3), (0, 2)]
+    assert whole.groups[1] == kept.groups[0]
+    number = {one: at for at, one in enumerate(ids)}
+    store.mark_missing([f"/p/{number[order[4]]}.jpg"])
+    store.prune()
+    store.save_grouping(kept)
+    assert store.ungrouped() == order[5:]
+
+
 # Several at once
 
 
@@ -785,6 +835,16 @@ class Congruence(RuleBasedStateMachine):
             store.save_grouping(grouping_of(labels, ids))
 
     @rule()
+    def join(self) -> None:
+        for store in self.stores:
+            ids, kept = store.ungrouped(), store.grouping()
+            if ids and kept is not None and kept.ids:
+                label = int(kept.labels[0])
+                new = grouping_of([-1] * len(ids), ids)
+                labels = np.full(len(ids), label, np.int32)
+                store.join(replace(new, labels=labels, groups=kept.groups, created=kept.created))
+
+    @rule()
     def refresh(self) -> None:
         for store in self.stores:
             store.refresh(no_progress)
@@ -802,6 +862,7 @@ class Congruence(RuleBasedStateMachine):
     def same(self) -> None:
         first, second = self.stores
         assert seen(first) == seen(second)
+        assert first.ungrouped() == second.ungrouped()
         mine, theirs = first.grouping(), second.grouping()
         assert (mine is None) == (theirs is None)
         if mine is not None:

@@ -22,6 +22,7 @@ LAYERS = (
     {"__init__"},
     {"library"},
     {"indexing", "searching", "results"},
+    {"regrouping"},
     {"resources"},
     {"models"},
     {"scan", "pixels", "weights", "vgg16", "foreign", "download", "embed"}

@@ -167,6 +167,8 @@ def index(  # noqa: PLR0913 - one parameter an option
             f"reused {report.reused:,} · moved {report.moved:,} · removed {report.removed:,} · "
             f"unchanged {report.unchanged:,} · skipped {len(report.skipped):,}"
         )
+        if report.joined:
+            line(f"{counted(report.joined, 'new picture')} joined groups that were there")
         line(f"library {where}")
         skipped_lines(report.skipped)
     if report.model == "untrained":
@@ -265,10 +267,11 @@ Examples:
   imgindex cluster --min-cluster-size 20
   imgindex cluster --min-cluster-size 3 --min-samples 2 --json
   imgindex cluster --space descriptor
+  imgindex cluster --anew
 """
 )
 @command
-def cluster(
+def cluster(  # noqa: PLR0913 - one parameter an option
     *,
     min_cluster_size: Annotated[int, typer.Option(min=2, metavar="N", help="Smallest group.")] = 5,
     min_samples: Annotated[
@@ -286,19 +289,25 @@ def cluster(
             "they are."
         ),
     ] = "neighbourhood",
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Do not begin with the groups that are there.")
+    ] = False,
     library: LibraryOption = None,
     json: JsonOption = False,
 ) -> None:
     """Discover groups (HDBSCAN); their number need not be known. The grouping is kept.
 
-    Pictures that belong to no group are noise.
+    Pictures that belong to no group are noise. A group that was there before keeps its id, and
+    changes little while the library changes little.
     """
     started = time.perf_counter()
     with Library(library) as opened, progress_bar() as progress:
+        stale = opened.status().stale
         grouping = opened.cluster(
             min_cluster_size=min_cluster_size,
             min_samples=min_samples,
             space=space,
+            anew=anew,
             progress=progress,
         )
         shown = grouping.groups[:_SHOWN_GROUPS]
@@ -307,6 +316,7 @@ def cluster(
         pictures=len(grouping.ids),
         groups=len(grouping.groups),
         noise=int((grouping.labels == NOISE).sum()),
+        stale=stale,
         settings=grouping.settings,
         seconds=round(time.perf_counter() - started, 3),
     )
@@ -318,6 +328,8 @@ def cluster(
         f"in {duration(report.seconds)}; {report.noise:,} are noise "
         f"({report.noise / max(1, report.pictures):.0%})"
     )
+    if stale:
+        line(f"begun anew: {stale}")
     if shown:
         rows = [("group", "pictures", "cover")]
         rows += [
@@ -407,7 +419,13 @@ def status(*, library: LibraryOption = None, json: JsonOption = False) -> None:
             ),
             ("vectors", f"{shown.vectors:,}"),
             ("index", shown.index),
-            ("groups", "none yet" if shown.groups is None else f"{shown.groups} ({shown.grouped})"),
+            (
+                "groups",
+                "none yet"
+                if shown.groups is None
+                else f"{shown.groups} ({str(shown.grouped)[:19]})",
+            ),
+            *([("stale", f"{shown.stale}; run: imgindex cluster")] if shown.stale else []),
             ("on disk", amount(shown.bytes)),
         ]
     )

@@ -20,7 +20,8 @@ class Export:
 
     Attributes:
         members: one a file; a picture with several copies has several.
-        groups: the groups; every member's group is among them or is noise.
+        groups: the groups, in the order of the export; every member's group is among them or is
+            noise.
         settings: how the grouping was made.
         created: when it was made, ISO 8601 in UTC.
         library: where the library lies.
@@ -48,15 +49,15 @@ class Export:
     def by_group(self) -> dict[int, list[Member]]:
         """The members of each group that has any.
 
-        Groups ascend, noise comes last; inside a group exemplars come first, then the strongest
-        members, then the paths in order.
+        Groups come as in ``groups``, noise comes last; inside a group exemplars come first, then
+        the strongest members, then the paths in order.
         """
-        grouped: dict[int, list[Member]] = {}
+        grouped: dict[int, list[Member]] = {group.id: [] for group in self.groups}
+        grouped[NOISE] = []
         for member in sorted(self.members, key=_rank):
-            grouped.setdefault(member.group, []).append(member)
-        return grouped
+            grouped[member.group].append(member)
+        return {group: members for group, members in grouped.items() if members}
 
 
-def _rank(member: Member) -> tuple[bool, int, bool, float, str]:
-    noise = member.group == NOISE
-    return noise, member.group, not member.exemplar, -member.strength, member.path
+def _rank(member: Member) -> tuple[bool, float, str]:
+    return not member.exemplar, -member.strength, member.path

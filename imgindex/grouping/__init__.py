@@ -4,10 +4,29 @@
           └─ neighbours ─┬─▶ forest ──────────────────────────┼─▶ Tree ─ condensed_tree ─▶ Clusters
                          └─▶ neighbourhood ▶ coordinates ─────┘
 
+Beside it: ``identity`` knows a group again in the next run, ``joining`` finds one for new points.
+
 Campello, Moulavi, Zimek and Sander, "Hierarchical Density Estimates for Data Clustering,
 Visualization, and Outlier Detection", ACM TKDD 10(1), 2015, doi:10.1145/2733381.
 """
 
-from .hdbscan import Clusters, Tree, cluster, cut, grow, size_for
+from .hdbscan import Before, Clusters, Tree, cluster, cut, grow, size_for
+from .identity import changes, inherit
+from .joining import REACH, Standing, join
+from .neighbours import Neighbours
 
-__all__ = ["Clusters", "Tree", "cluster", "cut", "grow", "size_for"]
+__all__ = [
+    "REACH",
+    "Before",
+    "Clusters",
+    "Neighbours",
+    "Standing",
+    "Tree",
+    "changes",
+    "cluster",
+    "cut",
+    "grow",
+    "inherit",
+    "join",
+    "size_for",
+]

@@ -27,12 +27,12 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
     )
 
 
-def in_slices(work: Callable[[int, int], object], count: int) -> None:
-    """Call ``work(start, stop)`` for slices of 0 .. count, one a processor, side by side.
+def in_slices(work: Callable[[int, int], object], stop: int, start: int = 0) -> None:
+    """Call ``work(start, stop)`` for slices of start .. stop, one a processor, side by side.
 
     What comes out must not depend on where the slices are cut.
     """
-    slices = list(_slices(count))
+    slices = list(_slices(start, stop))
     if len(slices) == 1:
         work(*slices[0])
         return
@@ -40,7 +40,8 @@ def in_slices(work: Callable[[int, int], object], count: int) -> None:
         list(pool.map(lambda ends: work(*ends), slices))
 
 
-def _slices(count: int) -> Iterator[tuple[int, int]]:
+def _slices(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    count = stop - start
     parts = max(1, min(os.cpu_count() or 1, count // _LEAST_SLICE))
     for part in range(parts):
-        yield count * part // parts, count * (part + 1) // parts
+        yield start + count * part // parts, start + count * (part + 1) // parts

@@ -6,6 +6,7 @@ version is pinned and a test holds this module against the package's public clas
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,14 +17,25 @@ from hdbscan._hdbscan_tree import (
     outlier_scores,
 )
 
+from imgindex.records import NOISE
+
 from .compiled import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from imgindex.records import Labels
+
+_LOYALTY = 3
+_SAME = 0.5  # of the points of both
+
 
 def select(
-    edges: NDArray[np.float64], min_cluster_size: int, *, largest: float = 1
+    edges: NDArray[np.float64],
+    min_cluster_size: int,
+    *,
+    largest: float = 1,
+    before: Labels | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
     """Cut the tree into the clusters of greatest stability (excess of mass).
 
@@ -32,15 +44,21 @@ def select(
         min_cluster_size: at least 2.
         largest: share of the points that a cluster may hold if there are clusters inside it;
             without a limit the tree's first fork may win over everything below it.
+        before: int32 [n], the groups of an earlier run, -1 for noise. Where the tree still has
+            them they stay, unless another cut is `_LOYALTY` times as stable; otherwise near ties
+            would be cut one way today and another way tomorrow.
 
     Returns:
         labels int32 [n] with -1 for noise, strengths float32 [n] in [0, 1],
         outlier scores float32 [n] in [0, 1].
     """
     tree = condense_tree(single_linkage(edges), min_cluster_size)
-    labels, strengths, _ = get_clusters(
-        tree, compute_stability(tree), max_cluster_size=_most(tree, largest, len(edges) + 1)
-    )
+    stability = compute_stability(tree)
+    if before is not None:
+        for cluster in _known(tree, before):
+            stability[cluster] *= _LOYALTY
+    most = _most(tree, largest, len(edges) + 1)
+    labels, strengths, _ = get_clusters(tree, stability, max_cluster_size=most)
     outliers = np.nan_to_num(outlier_scores(tree), nan=0.0)
     return (
         np.asarray(labels, np.int32),
@@ -53,6 +71,37 @@ def _most(tree: NDArray[np.void], largest: float, n: int) -> int:
     clusters = tree[tree["child_size"] > 1]
     undivided = ~np.isin(clusters["child"], clusters["parent"])
     return max(int(largest * n), int(clusters["child_size"][undivided].max(initial=0)))
+
+
+def _known(tree: NDArray[np.void], before: Labels) -> list[int]:
+    """The cluster of the tree that is nearest to each group of before, if it is the same mostly.
+
+    Args:
+        tree: what ``condense_tree`` gives.
+        before: int32 [n].
+    """
+    n = len(before)
+    sizes = Counter(before.tolist())
+    points = tree[tree["child"] < n]
+    counts: dict[int, Counter[int]] = {}
+    for cluster, group in zip(
+        points["parent"].tolist(), before[points["child"]].tolist(), strict=True
+    ):
+        counts.setdefault(cluster, Counter())[group] += 1
+    links = tree[tree["child"] >= n]
+    # A child has a greater number than its parent, so what it holds is complete when it is added.
+    for parent, child in sorted(
+        zip(links["parent"].tolist(), links["child"].tolist(), strict=True),
+        key=lambda link: -link[1],
+    ):
+        counts.setdefault(parent, Counter()).update(counts[child])
+    best: dict[int, tuple[float, int]] = {}
+    for cluster, held in counts.items():
+        for group, both in held.items():
+            share = both / (held.total() + sizes[group] - both)
+            if group != NOISE and share > max(_SAME, best.get(group, (0, 0))[0]):
+                best[group] = share, cluster
+    return [cluster for _, cluster in best.values()]
 
 
 @compiled

@@ -50,6 +50,7 @@ class Clusters:
         outliers: float32 [n] in [0, 1]; GLOSH, higher is farther out.
         exemplars: bool [n]; the members at their group's largest lambda.
         medoids: intp [groups]; the member nearest to its group's mean direction.
+        places: float32 [n, w]; the neighbourhood embedding. Without one w is 0.
     """
 
     labels: Labels
@@ -57,6 +58,20 @@ class Clusters:
     outliers: NDArray[np.float32]
     exemplars: NDArray[np.bool_]
     medoids: NDArray[np.intp]
+    places: Rows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Before:
+    """An earlier run, for the points of this one.
+
+    Attributes:
+        labels: int32 [n]; -1 is noise, or not known.
+        places: float32 [n, w]; NaN where not known, w is 0 if there is no layout.
+    """
+
+    labels: Labels
+    places: Rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,12 +80,16 @@ class Tree:
 
     Attributes:
         edges: float64 [m - 1, 3], (from, to, weight) over m distinct points, by ascending weight.
+        first: intp [m], the row where each distinct point first appears.
         which: intp [n], the distinct point of each row.
+        places: float32 [m, w], their neighbourhood embedding; without one w is 0.
         largest: share of the distinct points that one divisible group may hold.
     """
 
     edges: NDArray[np.float64]
+    first: NDArray[np.intp]
     which: NDArray[np.intp]
+    places: Rows
     largest: float
 
 
@@ -82,6 +101,7 @@ def cluster(  # noqa: PLR0913 - each is a setting of its own, by keyword
     space: Space = "descriptor",
     exact: bool | None = None,
     propose: Propose | None = None,
+    before: Before | None = None,
     progress: Progress = no_progress,
 ) -> Clusters:
     """Group unit rows by density, with no preset number of groups: `cut` of `grow`.
@@ -93,6 +113,8 @@ def cluster(  # noqa: PLR0913 - each is a setting of its own, by keyword
         space: see ``grow``.
         exact: see ``grow``.
         propose: see ``grow``.
+        before: an earlier run in the same space, to stay near to: its layout is kept, and its
+            groups where they are still there.
         progress: called stage by stage.
 
     Raises:
@@ -105,9 +127,11 @@ def cluster(  # noqa: PLR0913 - each is a setting of its own, by keyword
         space=space,
         exact=exact,
         propose=propose,
+        places=None if before is None else before.places,
         progress=progress,
     )
-    return cut(tree, rows, min_cluster_size=min_cluster_size)
+    labels = None if before is None else before.labels
+    return cut(tree, rows, min_cluster_size=min_cluster_size, before=labels)
 
 
 def grow(  # noqa: PLR0913 - each is a setting of its own, by keyword
@@ -117,6 +141,7 @@ def grow(  # noqa: PLR0913 - each is a setting of its own, by keyword
     space: Space = "descriptor",
     exact: bool | None = None,
     propose: Propose | None = None,
+    places: Rows | None = None,
     progress: Progress = no_progress,
 ) -> Tree:
     """Find the minimum spanning tree of the mutual reachability graph.
@@ -129,6 +154,7 @@ def grow(  # noqa: PLR0913 - each is a setting of its own, by keyword
             ``neighbourhood``, their neighbourhood embedding.
         exact: in the descriptors, take every distance; None does up to `EXACT_UP_TO` rows.
         propose: the index; needed for all that is not exact.
+        places: float32 [n, w], an earlier neighbourhood embedding to keep; NaN for new rows.
         progress: called stage by stage.
 
     Raises:
@@ -140,8 +166,9 @@ def grow(  # noqa: PLR0913 - each is a setting of its own, by keyword
         raise SettingError("the neighbourhood embedding needs the neighbours of an index")
     first, which = distinct(rows)
     largest = 1 if space == "descriptor" else _LARGEST_SHARE
+    found = np.empty((len(first), 0), np.float32)
     if len(first) <= 1:
-        return Tree(np.empty((0, 3)), which, largest)
+        return Tree(np.empty((0, 3)), first, which, found, largest)
     points = rows if len(first) == len(rows) else rows[first]
     samples = min(min_samples, len(points) - 1)
     few = len(points) <= EXACT_UP_TO if exact is None else exact
@@ -155,20 +182,25 @@ def grow(  # noqa: PLR0913 - each is a setting of its own, by keyword
         if space == "descriptor":
             edges = forest.spanning_tree(points, lists, links, samples, progress)
         else:
-            places = neighbourhood.embed(points, lists, progress)
-            edges = coordinates.spanning_tree(places, samples, progress)
+            known = places[first] if places is not None and places.size else None
+            found = neighbourhood.embed(points, lists, progress, places=known)
+            edges = coordinates.spanning_tree(found, samples, progress)
     # Rows that differ only in rounding can be 0 apart in float32; a density must stay finite.
     np.maximum(edges[:, 2], np.finfo(np.float32).eps, out=edges[:, 2])
-    return Tree(edges, which, largest)
+    return Tree(edges, first, which, found, largest)
 
 
-def cut(tree: Tree, rows: Rows, *, min_cluster_size: int = 5) -> Clusters:
+def cut(
+    tree: Tree, rows: Rows, *, min_cluster_size: int = 5, before: Labels | None = None
+) -> Clusters:
     """Take the clusters of greatest stability out of a tree.
 
     Args:
         tree: of the rows.
         rows: float32 [n, d], unit length.
         min_cluster_size: smallest group in distinct rows, at least 2.
+        before: int32 [n], groups of an earlier run, to be kept where they are still there; -1 for
+            noise and new rows.
 
     Returns:
         The groups, numbered by size; equal sizes by the first member's row. Equal rows get equal
@@ -186,8 +218,12 @@ def cut(tree: Tree, rows: Rows, *, min_cluster_size: int = 5) -> Clusters:
             np.zeros(n, np.float32),
             np.zeros(n, np.bool_),
             np.empty(0, np.intp),
+            tree.places[tree.which],
         )
-    labels, strengths, outliers = select(tree.edges, min_cluster_size, largest=tree.largest)
+    known = None if before is None else before[tree.first]
+    labels, strengths, outliers = select(
+        tree.edges, min_cluster_size, largest=tree.largest, before=known
+    )
     labels = by_size(labels[tree.which])
     strengths = strengths[tree.which]
     return Clusters(
@@ -196,6 +232,7 @@ def cut(tree: Tree, rows: Rows, *, min_cluster_size: int = 5) -> Clusters:
         outliers[tree.which],
         (labels != NOISE) & (strengths >= _FULL_STRENGTH),
         medoids(rows, labels),
+        tree.places[tree.which],
     )
 
 

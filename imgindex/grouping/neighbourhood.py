@@ -38,7 +38,13 @@ _SOFT, _LONGEST_STEP = np.float32(0.001), np.float32(4)
 _HALVINGS = 64
 
 
-def embed(rows: Rows, neighbours: Neighbours, progress: Progress, seed: int = 0) -> Rows:
+def embed(
+    rows: Rows,
+    neighbours: Neighbours,
+    progress: Progress,
+    seed: int = 0,
+    places: Rows | None = None,
+) -> Rows:
     """Lay points out by their neighbourhoods.
 
     Args:
@@ -46,20 +52,51 @@ def embed(rows: Rows, neighbours: Neighbours, progress: Progress, seed: int = 0)
         neighbours: of each point.
         progress: called with the stage ``neighbourhood``.
         seed: of the random pairs.
+        places: float32 [n, 5], where an earlier layout has the points, NaN where it has not. Those
+            stay there, and only the others find their places among them.
 
     Returns:
         float32 [n, 5], or fewer columns for rows of fewer.
     """
     graph = fuzzy_graph(neighbours)
-    here = _start(rows)
-    there = np.empty_like(here)
+    if places is not None:
+        return _fitted_in(graph, places, progress, seed)
+    return _laid_out(graph, _start(rows), progress, seed)
+
+
+def _fitted_in(graph: sparse.csr_array, places: Rows, progress: Progress, seed: int) -> Rows:
+    """Lay out the points without places, the others being where they are."""
+    new = np.isnan(places[:, 0])
+    known = np.flatnonzero(~new)
+    order = np.concatenate([known, np.flatnonzero(new)])
+    graph = graph[order][:, order].tocsr()
+    graph.sort_indices()
+    here = places[order]
+    # They begin amid their neighbours; who has none that is placed yet, in the middle of all.
+    weights = graph[len(known) :, : len(known)]
+    total = weights.sum(axis=1)[:, None]
+    here[len(known) :] = np.where(
+        total > 0,
+        weights @ here[: len(known)] / np.maximum(total, np.finfo(np.float32).tiny),
+        here[: len(known)].mean(axis=0),
+    )
+    out = np.empty_like(places)
+    out[order] = _laid_out(graph, here, progress, seed, first=len(known))
+    return out
+
+
+def _laid_out(
+    graph: sparse.csr_array, here: Rows, progress: Progress, seed: int, first: int = 0
+) -> Rows:
+    """Move the points from ``first`` on by the gradient steps; ``here`` is used up."""
+    there = here.copy()
     # An edge of full weight pulls in every step, one of half the weight in every second.
     chance = (graph.data / graph.data.max(initial=1) * 2**32).astype(np.uint64)
     for step in range(_STEPS):
         rate = np.float32(1 - step / _STEPS)
         salt = np.uint64((seed * _STEPS + step + 1) * 0x9E3779B97F4A7C15 % 2**64)
         edges = graph.indptr, graph.indices, chance
-        in_slices(partial(_move, here, there, *edges, rate, salt), len(here))
+        in_slices(partial(_move, here, there, *edges, rate, salt), len(here), first)
         here, there = there, here
         progress("neighbourhood", step + 1, _STEPS)
     return here
@@ -78,13 +115,23 @@ def fuzzy_graph(neighbours: Neighbours) -> sparse.csr_array:
         float32 [n, n], about 2 n k entries.
     """
     n, k = neighbours.lists.shape
-    weights = np.empty((n, k), np.float32)
-    in_slices(lambda start, stop: _memberships(neighbours.distances, weights, start, stop), n)
+    weights = memberships(neighbours.distances)
     ends = np.arange(0, n * k + 1, k)
     seen = sparse.csr_array((weights.ravel(), neighbours.lists.ravel(), ends), shape=(n, n))
     graph = ((seen + seen.T) / np.float32(2)).tocsr()
     graph.sort_indices()
     return graph
+
+
+def memberships(distances: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What each point sees of its neighbours, float32 [n, k] in [0, 1]; see ``fuzzy_graph``.
+
+    Args:
+        distances: float32 [n, k], rising.
+    """
+    weights = np.empty(distances.shape, np.float32)
+    in_slices(lambda start, stop: _memberships(distances, weights, start, stop), len(distances))
+    return weights
 
 
 def _start(rows: Rows) -> Rows:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from imgindex.errors import ModelMismatchError, StoreError
+from imgindex.records import groups_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from imgindex.records import (
+        Change,
         Grouping,
         Hit,
         IndexedFile,
@@ -140,8 +142,30 @@ class Store(Protocol):
     def refresh(self, progress: Progress) -> None:
         """Bring what is derived from the vectors (the HNSW graph) up to date."""
 
-    def save_grouping(self, grouping: Grouping) -> None:
-        """Keep a grouping in place of the last one; also while another process adds pictures."""
+    def save_grouping(self, grouping: Grouping, changes: Sequence[Change] = ()) -> None:
+        """Keep a grouping in place of the last one; also while another process adds pictures.
+
+        Args:
+            grouping: what to keep.
+            changes: what became of the groups of the last one; they are added to the history.
+        """
+
+    def history(self) -> list[Change]:
+        """What became of groups in every run so far, oldest first."""
+
+    def ungrouped(self) -> list[str]:
+        """Present pictures without a place in the kept grouping, ascending; none if there is none.
+
+        It is kept that a picture is noise, so noise is not among them.
+        """
+
+    def join(self, joined: Grouping) -> None:
+        """Add pictures to the kept grouping, beside those that it has.
+
+        Args:
+            joined: the pictures, with the groups, settings and time of the grouping that they
+                were compared with. If that is not the one kept any more, nothing is done.
+        """
 
     def grouping(self) -> Grouping | None:
         """The grouping kept last; pictures pruned since then are left out."""
@@ -192,33 +216,45 @@ def within(path: str, roots: Sequence[str]) -> bool:
     return any(path == root or path.startswith(root.rstrip(os.sep) + os.sep) for root in roots)
 
 
+def joined_by(grouping: Grouping, joined: Grouping) -> Grouping:
+    """A grouping with further pictures, which replace those of the same ids."""
+    import numpy as np
+
+    new = set(joined.ids)
+    old = without(grouping, {one for one in grouping.ids if one not in new})
+    order = sorted(range(len(old.ids) + len(new)), key=[*old.ids, *joined.ids].__getitem__)
+    ids = tuple([*old.ids, *joined.ids][at] for at in order)
+    merged: dict[str, Any] = {
+        name: np.concatenate([getattr(old, name), getattr(joined, name)])[order]
+        for name in ("labels", "strengths", "outliers", "exemplars", "joined", "places")
+    }
+    medoids = {group.id: group.medoid for group in grouping.groups}
+    groups = groups_of(ids, merged["labels"], merged["exemplars"], medoids)
+    return replace(grouping, ids=ids, groups=groups, **merged)
+
+
 def without(grouping: Grouping, here: Container[str]) -> Grouping:
     """A grouping less the pictures that are not here any more; group numbers stay."""
     keep = [at for at, picture_id in enumerate(grouping.ids) if picture_id in here]
     if len(keep) == len(grouping.ids):
         return grouping
     ids = tuple(grouping.ids[at] for at in keep)
-    members: dict[int, list[int]] = {}
-    for at in keep:
-        members.setdefault(int(grouping.labels[at]), []).append(at)
-    groups = [
-        replace(
-            group,
-            size=len(own),
-            medoid=group.medoid
-            if group.medoid in here
-            else grouping.ids[max(own, key=lambda at: float(grouping.strengths[at]))],
-            exemplars=tuple(grouping.ids[at] for at in own if grouping.exemplars[at]),
-        )
-        for group in grouping.groups
-        if (own := members.get(group.id))
-    ]
+    labels, strengths = grouping.labels[keep], grouping.strengths[keep]
+    exemplars = grouping.exemplars[keep]
+    medoids = {group.id: group.medoid for group in grouping.groups}
+    orphaned = {group for group, medoid in medoids.items() if medoid not in here}
+    # The strongest member left stands in for a medoid that is gone.
+    for at in strengths.argsort(kind="stable").tolist():
+        if labels[at] in orphaned:
+            medoids[int(labels[at])] = ids[at]
     return replace(
         grouping,
         ids=ids,
-        labels=grouping.labels[keep],
-        strengths=grouping.strengths[keep],
+        labels=labels,
+        strengths=strengths,
         outliers=grouping.outliers[keep],
-        exemplars=grouping.exemplars[keep],
-        groups=tuple(groups),
+        exemplars=exemplars,
+        joined=grouping.joined[keep],
+        places=grouping.places[keep],
+        groups=groups_of(ids, labels, exemplars, medoids),
     )

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _PATIENCE = 30  # seconds to wait for another process's transaction
 _AT_ONCE = 500  # values bound to one statement
 
+PRESENT = "EXISTS (SELECT 1 FROM file WHERE picture = picture.row AND NOT missing)"
+"""The condition that a picture has a file."""
+
 
 class Database:
     """One connection, shared by threads that take turns."""

@@ -1,4 +1,4 @@
-"""Groupings in the tables of a library."""
+"""Groupings and their history in the tables of a library."""
 
 from __future__ import annotations
 
@@ -6,73 +6,144 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import numpy as np
+from imgindex.records import Change, Grouping, GroupingSettings, SizedGroup, groups_of
 
-from imgindex.records import Group, Grouping, GroupingSettings
+from .base import without
+from .database import PRESENT
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Sequence
+
+    from .database import Database
 
 
-def save(db: sqlite3.Connection, grouping: Grouping) -> None:
-    """Put a grouping in place of the last one; inside a transaction of the caller's."""
-    db.execute("DELETE FROM grouping")
-    number = db.execute(
-        "INSERT INTO grouping (created, settings) VALUES (?, ?)",
-        (grouping.created, json.dumps(asdict(grouping.settings))),
-    ).lastrowid
-    db.executemany(
-        "INSERT INTO grouped VALUES (?, ?, ?)",
-        [(number, group.id, group.medoid) for group in grouping.groups],
-    )
+class KeptGroupings:
+    """That part of the Protocol of ``base`` which keeps groupings, over a database."""
+
+    _db: Database
+
+    def save_grouping(self, grouping: Grouping, changes: Sequence[Change] = ()) -> None:
+        """See ``Store.save_grouping``; an index run under way need not end first."""
+        with self._db.transaction() as db:
+            db.execute("DELETE FROM grouping")
+            number = db.execute(
+                "INSERT INTO grouping (created, settings) VALUES (?, ?)",
+                (grouping.created, json.dumps(asdict(grouping.settings))),
+            ).lastrowid
+            db.executemany(
+                "INSERT INTO grouped VALUES (?, ?, ?)",
+                [(number, group.id, group.medoid) for group in grouping.groups],
+            )
+            _put_members(db, number, grouping)
+            db.executemany(
+                "INSERT INTO change (created, kind, before, after) VALUES (?, ?, ?, ?)",
+                [
+                    (one.created, one.kind, json.dumps(one.before), json.dumps(one.after))
+                    for one in changes
+                ],
+            )
+
+    def grouping(self) -> Grouping | None:
+        """See ``Store.grouping``."""
+        with self._db.snapshot() as db:
+            try:
+                whole = load(db)
+            except (TypeError, ValueError, KeyError) as error:
+                raise self._db.damaged("its grouping cannot be read") from error
+            here = {row[0] for row in db.execute("SELECT id FROM picture")}
+        return None if whole is None else without(whole, here)
+
+    def history(self) -> list[Change]:
+        """See ``Store.history``."""
+        with self._db.reading() as db:
+            try:
+                return [
+                    Change(created, kind, _sized(before), _sized(after))
+                    for created, kind, before, after in db.execute(
+                        "SELECT created, kind, before, after FROM change ORDER BY number"
+                    )
+                ]
+            except (TypeError, ValueError) as error:
+                raise self._db.damaged("the history of its groups cannot be read") from error
+
+    def ungrouped(self) -> list[str]:
+        """See ``Store.ungrouped``."""
+        with self._db.snapshot() as db:
+            latest = _latest(db)
+            if latest is None:
+                return []
+            return [
+                row[0]
+                for row in db.execute(
+                    f"SELECT id FROM picture WHERE {PRESENT} AND NOT EXISTS (SELECT 1 FROM member "  # noqa: S608 - a constant
+                    "WHERE grouping = ? AND member.id = picture.id) ORDER BY id",
+                    latest[:1],
+                )
+            ]
+
+    def join(self, joined: Grouping) -> None:
+        """See ``Store.join``."""
+        with self._db.transaction() as db:
+            latest = _latest(db)
+            if latest is not None and latest[1] == joined.created:
+                _put_members(db, latest[0], joined)
+
+
+def _latest(db: sqlite3.Connection) -> tuple[int, str, str] | None:
+    """Number, time and settings of the grouping saved last."""
+    found: tuple[int, str, str] | None = db.execute(
+        "SELECT number, created, settings FROM grouping ORDER BY number DESC"
+    ).fetchone()
+    return found
+
+
+def _put_members(db: sqlite3.Connection, number: int | None, grouping: Grouping) -> None:
     columns = (
         grouping.labels.tolist(),
         grouping.strengths.tolist(),
         grouping.outliers.tolist(),
         grouping.exemplars.tolist(),
+        grouping.joined.tolist(),
+        [place.tobytes() for place in grouping.places.astype("<f4")],
     )
     db.executemany(
-        "INSERT INTO member VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO member VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [(number, *member) for member in zip(grouping.ids, *columns, strict=True)],
     )
 
 
+def _sized(text: str) -> tuple[SizedGroup, ...]:
+    return tuple(SizedGroup(*one) for one in json.loads(text))
+
+
 def load(db: sqlite3.Connection) -> Grouping | None:
-    """The grouping saved last."""
-    latest = db.execute(
-        "SELECT number, created, settings FROM grouping ORDER BY number DESC"
-    ).fetchone()
+    """The grouping saved last, pruned pictures included."""
+    import numpy as np  # not for those who only look whether there is anything to do
+
+    latest = _latest(db)
     if latest is None:
         return None
     number, created, settings = latest
-    covers = db.execute(
-        "SELECT label, medoid FROM grouped WHERE grouping = ? ORDER BY label", (number,)
-    ).fetchall()
+    medoids = dict(db.execute("SELECT label, medoid FROM grouped WHERE grouping = ?", (number,)))
     members = db.execute(
-        "SELECT id, label, strength, outlier, exemplar FROM member WHERE grouping = ? ORDER BY id",
+        "SELECT id, label, strength, outlier, exemplar, joined, place FROM member "
+        "WHERE grouping = ? ORDER BY id",
         (number,),
     ).fetchall()
     ids = tuple(member[0] for member in members)
     labels = np.array([member[1] for member in members], np.int32)
     exemplars = np.array([member[4] for member in members], np.bool_)
-    groups = []
-    for label, medoid in covers:
-        own = labels == label
-        groups.append(
-            Group(
-                id=label,
-                size=int(own.sum()),
-                medoid=medoid,
-                exemplars=tuple(ids[at] for at in np.flatnonzero(own & exemplars)),
-            )
-        )
+    places = np.frombuffer(b"".join(member[6] for member in members), "<f4")
     return Grouping(
         ids=ids,
         labels=labels,
         strengths=np.array([member[2] for member in members], np.float32),
         outliers=np.array([member[3] for member in members], np.float32),
         exemplars=exemplars,
-        groups=tuple(groups),
+        joined=np.array([member[5] for member in members], np.bool_),
+        places=places.reshape(len(ids), len(places) // max(1, len(ids))).astype(np.float32),
+        groups=groups_of(ids, labels, exemplars, medoids),
         settings=GroupingSettings(**json.loads(settings)),
         created=created,
     )

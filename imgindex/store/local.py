@@ -28,8 +28,9 @@ from imgindex.errors import (
 )
 from imgindex.records import Hit, IndexedFile, ModelPin, Picture, StoreStats
 
-from .base import check_pin, without
-from .database import Database, portions
+from .base import check_pin
+from .database import PRESENT, Database, portions
+from .groupings import KeptGroupings
 from .hnsw import Graph
 from .vectors import VectorFile
 
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from filelock import FileLock
     from numpy.typing import NDArray
 
-    from imgindex.records import Grouping, Progress, Rows, Way
+    from imgindex.records import Progress, Rows, Way
 
 # Loading the graph costs about as much as this many scans of every row, whatever their number.
 _SCANS_WORTH_A_LOAD = 24
@@ -49,10 +50,8 @@ _VERIFY_BLOCK = 65_536
 _COMPARED = 1_000  # pictures whose every pair is compared faster than the graph answers
 _OVERFETCH = 4
 
-_PRESENT = "EXISTS (SELECT 1 FROM file WHERE picture = picture.row AND NOT missing)"
 
-
-class LocalStore:
+class LocalStore(KeptGroupings):
     """The Protocol of ``base`` in a folder."""
 
     def __init__(self, folder: str | os.PathLike[str], *, create: bool = False) -> None:
@@ -262,7 +261,7 @@ class LocalStore:
             return [
                 row[0]
                 for row in db.execute(
-                    f"SELECT id FROM picture WHERE id >= ? AND id < ? AND {_PRESENT} "
+                    f"SELECT id FROM picture WHERE id >= ? AND id < ? AND {PRESENT} "
                     "ORDER BY id LIMIT ?",
                     (prefix, prefix + "~", limit),
                 )
@@ -299,7 +298,7 @@ class LocalStore:
         """See ``Store.vectors``."""
         with self._db.snapshot() as db:
             found = db.execute(
-                f"SELECT id, row FROM picture WHERE {_PRESENT} ORDER BY id"
+                f"SELECT id, row FROM picture WHERE {PRESENT} ORDER BY id"
             ).fetchall()
             mapped = self._mapped()
         return (
@@ -399,7 +398,7 @@ class LocalStore:
                 pair
                 for marks, some in portions(rows)
                 for pair in db.execute(
-                    f"SELECT row, id FROM picture WHERE row IN ({marks}) AND {_PRESENT}",
+                    f"SELECT row, id FROM picture WHERE row IN ({marks}) AND {PRESENT}",
                     some,
                 )
             )
@@ -411,25 +410,6 @@ class LocalStore:
             with self.writing():
                 graph.update(self._mapped(), progress)
 
-    def save_grouping(self, grouping: Grouping) -> None:
-        """See ``Store.save_grouping``; an index run under way need not end first."""
-        from . import groupings
-
-        with self._db.transaction() as db:
-            groupings.save(db, grouping)
-
-    def grouping(self) -> Grouping | None:
-        """See ``Store.grouping``."""
-        from . import groupings
-
-        with self._db.snapshot() as db:
-            try:
-                whole = groupings.load(db)
-            except (TypeError, ValueError) as error:
-                raise self._db.damaged("its grouping cannot be read") from error
-            here = {row[0] for row in db.execute("SELECT id FROM picture")}
-        return None if whole is None else without(whole, here)
-
     def stats(self) -> StoreStats:
         """See ``Store.stats``."""
         with self._db.snapshot() as db:
@@ -438,7 +418,7 @@ class LocalStore:
                 "coalesce(sum(missing), 0), "
                 "coalesce(sum(reason IS NOT NULL AND NOT missing), 0) FROM file"
             ).fetchone()
-            pictures = db.execute(f"SELECT count(*) FROM picture WHERE {_PRESENT}").fetchone()[0]
+            pictures = db.execute(f"SELECT count(*) FROM picture WHERE {PRESENT}").fetchone()[0]
             rows = self._count()
         graph = self._derived()
         return StoreStats(

@@ -12,7 +12,7 @@ import numpy as np
 from imgindex.errors import StoreError
 from imgindex.records import Hit, StoreStats
 
-from .base import check_file, check_pin, within, without
+from .base import check_file, check_pin, joined_by, within, without
 from .rows import all_nearest, checked, nearest
 
 if TYPE_CHECKING:
@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from imgindex.records import Grouping, IndexedFile, ModelPin, Picture, Progress, Rows, Way
+    from imgindex.records import (
+        Change,
+        Grouping,
+        IndexedFile,
+        ModelPin,
+        Picture,
+        Progress,
+        Rows,
+        Way,
+    )
 
 
 class MemoryStore:
@@ -37,6 +46,7 @@ class MemoryStore:
         self._rows: dict[str, Rows] = {}
         self._files: dict[str, IndexedFile] = {}
         self._grouping: Grouping | None = None
+        self._history: list[Change] = []
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -165,9 +175,29 @@ class MemoryStore:
     def refresh(self, progress: Progress) -> None:
         """See ``Store.refresh``; nothing is derived here."""
 
-    def save_grouping(self, grouping: Grouping) -> None:
+    def save_grouping(self, grouping: Grouping, changes: Sequence[Change] = ()) -> None:
         """See ``Store.save_grouping``."""
-        self._grouping = grouping
+        with self._lock:
+            self._grouping = grouping
+            self._history += changes
+
+    def history(self) -> list[Change]:
+        """See ``Store.history``."""
+        with self._lock:
+            return list(self._history)
+
+    def ungrouped(self) -> list[str]:
+        """See ``Store.ungrouped``."""
+        with self._lock:
+            if self._grouping is None:
+                return []
+            return sorted(self._present().keys() - set(self._grouping.ids))
+
+    def join(self, joined: Grouping) -> None:
+        """See ``Store.join``."""
+        with self._lock:
+            if self._grouping is not None and self._grouping.created == joined.created:
+                self._grouping = joined_by(self._grouping, joined)
 
     def grouping(self) -> Grouping | None:
         """See ``Store.grouping``."""

@@ -55,4 +55,15 @@ MIGRATIONS = (
         PRIMARY KEY (grouping, id)
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE member ADD COLUMN joined INTEGER NOT NULL DEFAULT 0;  -- after the run
+    ALTER TABLE member ADD COLUMN place BLOB NOT NULL DEFAULT x'';    -- float32, little-endian
+    CREATE TABLE change (            -- what became of groups in a run
+        number INTEGER PRIMARY KEY,
+        created TEXT NOT NULL,       -- the run
+        kind TEXT NOT NULL,
+        before TEXT NOT NULL,        -- JSON, pairs of id and size
+        after TEXT NOT NULL
+    );
+    """,
 )

@@ -1,0 +1,120 @@
+"""Which group of one run is which group of the run before, told by the pictures they share.
+
+A group that shares more than half of all their pictures with an old one (intersection over union)
+is that group; such pairs are unique. Then the largest overlaps that are more than half of either
+side inherit. What is left gets a fresh number, never one that was used before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imgindex.records import NOISE, Change, SizedGroup
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from imgindex.records import ChangeKind, Labels
+
+
+def inherit(before: Labels, after: Labels, groups: int, next_id: int) -> NDArray[np.int32]:
+    """Give the groups of a new run their ids.
+
+    Args:
+        before: int32 [n], ids of the last run's groups for the pictures of both runs, -1 for noise.
+        after: int32 [n], the new run's labels of the same pictures, below ``groups``.
+        groups: how many groups the new run found; some may have none of these pictures.
+        next_id: the first id that was never used.
+
+    Returns:
+        int32 [groups], the id of each label; all different.
+    """
+    ids = np.full(groups, NOISE, np.int32)
+    taken: set[int] = set()
+    old_sizes, new_sizes = _sizes(before), _sizes(after)
+    overlaps = _overlaps(before, after)
+
+    def same(old: int, new: int, both: int) -> bool:
+        return 2 * both > old_sizes[old] + new_sizes[new] - both
+
+    def most(old: int, new: int, both: int) -> bool:
+        return 2 * both > old_sizes[old] or 2 * both > new_sizes[new]
+
+    for is_heir in (same, most):
+        for (old, new), both in overlaps:
+            if old not in taken and ids[new] == NOISE and is_heir(old, new, both):
+                ids[new] = old
+                taken.add(old)
+    fresh = ids == NOISE
+    ids[fresh] = np.arange(next_id, next_id + int(fresh.sum()))
+    return ids
+
+
+def changes(
+    before: Labels,
+    after: Labels,
+    sizes_before: Mapping[int, int],
+    sizes_after: Mapping[int, int],
+    created: str,
+) -> list[Change]:
+    """Tell what became of every group.
+
+    A group comes of an old one that most of its pictures were in, and an old group went into one
+    that most of its pictures are in. Several that come of one are its split, several that went
+    into one are merged; one group can be in both.
+
+    Args:
+        before: int32 [n], ids for the pictures of both runs, -1 for noise.
+        after: the same of the new run, once it has ids.
+        sizes_before: pictures of each old group, those that have left since included.
+        sizes_after: pictures of each new group, those that have come since included.
+        created: when the new run was.
+
+    Returns:
+        Every id of either run is in at least one change: splits first, then mergers, groups that
+        are gone, new ones, and those that were kept.
+    """
+    old_sizes, new_sizes = _sizes(before), _sizes(after)
+    pieces = {old: {old} & sizes_after.keys() for old in sizes_before}
+    sources = {new: {new} & sizes_before.keys() for new in sizes_after}
+    for (old, new), both in _overlaps(before, after):
+        if 2 * both > new_sizes[new]:
+            pieces[old].add(new)
+        if 2 * both > old_sizes[old]:
+            pieces[old].add(new)
+            sources[new].add(old)
+    split = {old for old, some in pieces.items() if some - {old} and len(some) > 1}
+    merged = {new for new, some in sources.items() if len(some) > 1}
+
+    def change(kind: ChangeKind, olds: set[int], news: set[int]) -> Change:
+        return Change(
+            created,
+            kind,
+            tuple(SizedGroup(one, sizes_before[one]) for one in sorted(olds)),
+            tuple(SizedGroup(one, sizes_after[one]) for one in sorted(news)),
+        )
+
+    told = [change("split", {old}, pieces[old]) for old in sorted(split)]
+    told += [change("merged", sources[new], {new}) for new in sorted(merged)]
+    olds = {group.id for one in told for group in one.before}
+    news = {group.id for one in told for group in one.after}
+    stayed = sizes_before.keys() & sizes_after.keys()
+    told += [change("gone", {old}, set()) for old in sorted(sizes_before.keys() - olds - stayed)]
+    told += [change("new", set(), {new}) for new in sorted(sizes_after.keys() - news - stayed)]
+    return told + [change("kept", {one}, {one}) for one in sorted(stayed - (olds & news))]
+
+
+def _sizes(labels: Labels) -> Counter[int]:
+    return Counter(labels[labels != NOISE].tolist())
+
+
+def _overlaps(before: Labels, after: Labels) -> list[tuple[tuple[int, int], int]]:
+    """Pairs of an old and a new group with the pictures they share: the largest overlap first."""
+    both = (before != NOISE) & (after != NOISE)
+    shared = Counter(zip(before[both].tolist(), after[both].tolist(), strict=True))
+    return sorted(shared.items(), key=lambda item: (-item[1], item[0]))

@@ -1,0 +1,236 @@
+"""The journey of pictures into groups: a run over all of them, and new ones that join it later."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from .errors import GroupingError
+from .records import NOISE, Grouping, GroupingSettings, groups_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .grouping import Before, Neighbours
+    from .records import Labels, Progress, Rows, Space
+    from .resources import Resources
+    from .store import Store
+
+_AT_ONCE = 256
+_FURTHER = 4  # how much further to look for pictures of the run behind those that came after it
+_FURTHEST = 1024
+_OPPOSITE = 2  # on the unit sphere
+_MOST_GROWTH = 0.2
+_MOST_NOISE = 2  # times the run's share
+_TELLING = 10  # noise among fewer pictures than this says nothing
+
+
+def cluster(  # noqa: PLR0913 - see Library.cluster
+    resources: Resources,
+    *,
+    min_cluster_size: int,
+    min_samples: int,
+    space: Space,
+    anew: bool,
+    progress: Progress,
+) -> Grouping:
+    """Group every picture and keep the grouping; see ``Library.cluster``."""
+    import numpy as np
+
+    from . import grouping
+
+    store, pin = resources.filled()
+    ids, rows = store.vectors()
+    if not ids:
+        raise GroupingError(
+            f"the library {store.url} has no pictures; add some with: imgindex index FOLDER"
+        )
+    last = store.grouping()
+    before = None
+    if last is not None and not anew and last.settings.space == space and stale(last) is None:
+        before = _before(last, ids)
+    found = grouping.cluster(
+        rows,
+        min_cluster_size=min_cluster_size,
+        min_samples=min_samples,
+        space=space,
+        propose=lambda kept, k: store.neighbours([ids[at] for at in kept], k, progress),
+        before=before,
+        progress=progress,
+    )
+    old, old_sizes = _old_labels(last, ids)
+    shared = old >= NOISE
+    names = grouping.inherit(
+        old[shared], found.labels[shared], len(found.medoids), _next_id(store, last)
+    )
+    labels = np.append(names, np.int32(NOISE))[found.labels]
+    medoids = {
+        group: ids[at] for group, at in zip(names.tolist(), found.medoids.tolist(), strict=True)
+    }
+    result = Grouping(
+        ids=ids,
+        labels=labels,
+        strengths=found.strengths,
+        outliers=found.outliers,
+        exemplars=found.exemplars,
+        joined=np.zeros(len(ids), np.bool_),
+        places=found.places,
+        groups=groups_of(ids, labels, found.exemplars, medoids),
+        settings=GroupingSettings(min_cluster_size, min_samples, space, pin.name),
+        created=datetime.now(UTC).isoformat(timespec="microseconds"),
+    )
+    sizes = {group.id: group.size for group in result.groups}
+    changes = grouping.changes(old[shared], labels[shared], old_sizes, sizes, result.created)
+    store.save_grouping(result, changes)
+    return result
+
+
+def _positions(last: Grouping, ids: Sequence[str]) -> NDArray[np.intp]:
+    """Where each picture is in the last grouping, intp [n]; -1 for one that is not."""
+    import numpy as np
+
+    where = {picture_id: at for at, picture_id in enumerate(last.ids)}
+    return np.array([where.get(picture_id, -1) for picture_id in ids], np.intp)
+
+
+def _before(last: Grouping, ids: Sequence[str]) -> Before:
+    """The last run as the next one takes it up; pictures that came after it find new places."""
+    import numpy as np
+
+    from . import grouping
+
+    at = _positions(last, ids)
+    known = at >= 0
+    known[known] = ~last.joined[at[known]]
+    labels = np.where(known, last.labels[at], np.int32(NOISE)).astype(np.int32)
+    places = np.where(known[:, None], last.places[at], np.float32(np.nan))
+    return grouping.Before(labels, places if known.any() else places[:, :0])
+
+
+def _old_labels(last: Grouping | None, ids: Sequence[str]) -> tuple[Labels, dict[int, int]]:
+    """Where pictures were, int32 [n], below -1 for new ones; and the size of each old group."""
+    import numpy as np
+
+    if last is None:
+        return np.full(len(ids), NOISE - 1, np.int32), {}
+    at = _positions(last, ids)
+    labels = np.where(at >= 0, np.append(last.labels, np.int32(0))[at], np.int32(NOISE - 1))
+    return labels.astype(np.int32), {group.id: group.size for group in last.groups}
+
+
+def _next_id(store: Store, last: Grouping | None) -> int:
+    used = {group.id for group in last.groups} if last else set()
+    for change in store.history():
+        used.update(group.id for group in change.after)
+    return max(used, default=NOISE) + 1
+
+
+def stale(kept: Grouping) -> str | None:
+    """Why the groups should be discovered anew, in a sentence, or None if they need not be.
+
+    That is when more than a fifth of the run's pictures came after it, or when the share of noise
+    among those that came is more than twice the run's.
+    """
+    came = int(kept.joined.sum())
+    run = len(kept.ids) - came
+    noise = kept.labels == NOISE
+    strays = int((noise & kept.joined).sum())
+    share, ordinary = strays / max(1, came), int((noise & ~kept.joined).sum()) / max(1, run)
+    if came > _MOST_GROWTH * run:
+        return f"{came:,} pictures came since {run:,} were grouped"
+    if strays >= _TELLING and share > _MOST_NOISE * ordinary:
+        return (
+            f"{share:.0%} of the {came:,} pictures that came since are noise, "
+            f"of those that were grouped {ordinary:.0%}"
+        )
+    return None
+
+
+def join(store: Store, progress: Progress) -> int:
+    """Put pictures that came after the last run into its groups, or note them as noise.
+
+    Args:
+        store: where they are; its graph is up to date.
+        progress: called with the stage ``join``.
+
+    Returns:
+        How many found a group.
+    """
+    waiting = store.ungrouped()
+    if not waiting or (kept := store.grouping()) is None or kept.joined.all():
+        return 0
+    found = 0
+    for start in range(0, len(waiting), _AT_ONCE):
+        joined = _joined(store, kept, waiting[start : start + _AT_ONCE])
+        store.join(joined)
+        found += int((joined.labels != NOISE).sum())
+        progress("join", start + len(joined.ids), len(waiting))
+    return found
+
+
+def _joined(store: Store, kept: Grouping, ids: Sequence[str]) -> Grouping:
+    import numpy as np
+
+    from . import grouping
+
+    run = np.flatnonzero(~kept.joined)
+    standing = grouping.Standing(kept.labels[run], kept.strengths[run], kept.outliers[run])
+    numbers = {kept.ids[at]: number for number, at in enumerate(run.tolist())}
+    near = _near(store, _rows(store, ids), numbers, min(grouping.REACH, len(run)))
+    new = grouping.join(standing, near)
+    # Opposite to every picture of the run, or behind too many newer ones to have met any.
+    lost = near.distances[:, 0] >= _OPPOSITE
+    none = np.zeros(len(ids), np.bool_)
+    return Grouping(
+        ids=tuple(ids),
+        labels=np.where(lost, np.int32(NOISE), new.labels),
+        strengths=np.where(lost, np.float32(0), new.strengths),
+        outliers=np.where(lost, np.float32(1), new.outliers),
+        exemplars=none,
+        joined=~none,
+        places=np.full((len(ids), kept.places.shape[1]), np.nan, np.float32),
+        groups=kept.groups,
+        settings=kept.settings,
+        created=kept.created,
+    )
+
+
+def _rows(store: Store, ids: Sequence[str]) -> Rows:
+    import numpy as np
+
+    rows = [row for picture_id in ids if (row := store.vector(picture_id)) is not None]
+    return np.stack(rows)
+
+
+def _near(store: Store, rows: Rows, numbers: Mapping[str, int], k: int) -> Neighbours:
+    """Neighbours of each row among chosen pictures.
+
+    Args:
+        store: where they are.
+        rows: float32 [q, d].
+        numbers: of the chosen pictures, from 0.
+        k: how many; where fewer are found the last one stands for the rest.
+    """
+    import numpy as np
+
+    from .grouping import Neighbours
+
+    lists = np.zeros((len(rows), k), np.int32)
+    cosines = np.full((len(rows), k), -1, np.float32)
+    left = np.arange(len(rows))
+    fetch = 2 * k
+    while len(left):
+        _, found = store.search(rows[left], fetch)
+        few = []
+        for at, hits in zip(left.tolist(), found, strict=True):
+            known = [(numbers[hit.id], hit.score) for hit in hits if hit.id in numbers][:k]
+            for place, (number, cosine) in enumerate(known):
+                lists[at, place:], cosines[at, place:] = number, cosine
+            if len(known) < k and len(hits) == fetch < _FURTHEST:
+                few.append(at)
+        left = np.array(few, np.intp)
+        fetch = min(fetch * _FURTHER, _FURTHEST)
+    return Neighbours(lists, np.sqrt(np.maximum(2 - 2 * cosines, 0)))
