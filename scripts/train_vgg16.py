@@ -105,7 +105,6 @@ def taught(
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark = True
-    torch.set_float32_matmul_precision("high")
     material = Material.of(train, device, workers)
     validation = Validation(apart, options.data, device, workers)
     print(f"the teacher's P@10: {validation.teachers}", flush=True)
@@ -159,6 +158,7 @@ def finished(
     from imgindex import graph
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.backends.cudnn.benchmark = False  # too many sizes to try everything for each
     weights = trained(options.run / "vgg16.npz")
     features = network.plain(weights).to(device, memory_format=torch.channels_last)
     teachers = measure.Validation(apart, options.data, device, workers).teachers

@@ -335,3 +335,29 @@ def test_timing_changes_nothing() -> None:
     assert run.step == 0
     after = run.pupil.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_a_plan_leaves_time_for_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = itertools.count()
+    clock = SimpleNamespace(perf_counter=lambda: next(moments))
+    monkeypatch.setattr(train, "time", clock)
+    monkeypatch.setattr(train, "timed", lambda *_: 0.1)
+    run = begun(1)
+    assert run.plan is not None
+    # Twenty validations of a second, and a twentieth to spare.
+    assert train.planned(run, lesson(), run.plan, 100).steps == 750
+
+
+def test_the_running_mean_reaches_back_a_twentieth_of_the_run() -> None:
+    wanted = plan.Plan(4000, 1024, (96, 128, 160), 0)
+    assert wanted.averaging(0) == pytest.approx(0.1)
+    assert wanted.averaging(3999) == pytest.approx(1 - 1 / 200)
+
+
+def test_a_loss_that_is_no_number_is_not_saved(tmp_path: Path) -> None:
+    run = begun(2)
+    with torch.no_grad():
+        run.pupil.sharpness.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 1"):
+        train.go_on(run, lesson(), tmp_path / "checkpoint.pt", float("inf"))
+    assert not (tmp_path / "checkpoint.pt").exists()

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from .network import constant
+
 _AREA = (0.35, 1.0)
 _SHAPE = math.log(4 / 3)
 _SOFT, _JPEG, _MIXED = 0.3, 0.25, 0.25
@@ -29,6 +31,7 @@ _COLOUR = (
     *([99] * 32),
 )
 _TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+_TO_RGB = ((1, 0, 1.402), (1, -0.344136, -0.714136), (1, 1.772, 0))
 
 
 def _uniform(shape: tuple[int, ...], low: float, high: float, generator: Any) -> Any:
@@ -99,14 +102,14 @@ def jpeg(views: Any, coarseness: Any) -> Any:
     place = torch.arange(8, device=views.device, dtype=views.dtype)
     cosine = torch.cos((2 * place + 1) * place[:, None] * math.pi / 16) / 2
     cosine[0] /= math.sqrt(2)
-    to_ycc = torch.tensor(_TO_YCC, device=views.device, dtype=views.dtype)
-    ycc = torch.einsum("kc,nchw->nkhw", to_ycc, views * 255)
-    steps = torch.tensor((_LIGHTNESS, _COLOUR, _COLOUR), device=views.device, dtype=views.dtype)
+    ycc = torch.einsum("kc,nchw->nkhw", constant(_TO_YCC, views.device), views * 255)
+    steps = constant((_LIGHTNESS, _COLOUR, _COLOUR), views.device)
     steps = (steps.view(1, 3, 1, 1, 8, 8) * coarseness.view(-1, 1, 1, 1, 1, 1)).clamp(min=1)
     blocks = ycc.view(count, channels, side // 8, 8, side // 8, 8).transpose(3, 4)
     kept = torch.round(cosine @ blocks @ cosine.T / steps) * steps
     ycc = (cosine.T @ kept @ cosine).transpose(3, 4).reshape(views.shape)
-    return (torch.einsum("ck,nkhw->nchw", torch.linalg.inv(to_ycc), ycc) / 255).clamp(0, 1)
+    rgb = torch.einsum("ck,nkhw->nchw", constant(_TO_RGB, views.device), ycc)
+    return (rgb / 255).clamp(0, 1)
 
 
 def views(pixels: Any, aspects: Any, size: int, generator: Any) -> Any:

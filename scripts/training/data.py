@@ -128,7 +128,7 @@ def classes(pool: Pool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         int64 [n], the class of each picture, and int64 [n, 2], the first class of its set and the
         one after the last.
     """
-    family = np.where(np.char.find(pool.sets, "imagenet") >= 0, "imagenet", pool.sets)
+    family = np.where(np.strings.find(pool.sets, "imagenet") >= 0, "imagenet", pool.sets)
     pairs = np.stack([family, pool.labels], axis=1)
     known, targets = np.unique(pairs, axis=0, return_inverse=True)
     first = np.searchsorted(known[:, 0], family, "left")

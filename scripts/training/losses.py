@@ -90,13 +90,11 @@ def total(pupil: Any, maps: Any, taught: tuple[Any, Any], task: tuple[Any, Any, 
     centred = pupil.neck(rows)
     codes, scores = taught
     targets, spans, known = task
-    parts = torch.stack(
-        [
-            labels(pupil.labels(centred).float(), targets, spans, known),
-            classes(pupil.classes(centred).float(), scores),
-            code(pupil.code(centred).float(), codes),
-            likeness(rows, codes, pupil.sharpness.exp(), targets, known),
-        ]
-    )
-    shares = torch.tensor(list(SHARES.values()), device=parts.device)
-    return parts @ shares, parts.detach()
+    parts = [
+        labels(pupil.labels(centred).float(), targets, spans, known),
+        classes(pupil.classes(centred).float(), scores),
+        code(pupil.code(centred).float(), codes),
+        likeness(rows, codes, pupil.sharpness.exp(), targets, known),
+    ]
+    loss = sum(share * part for share, part in zip(SHARES.values(), parts, strict=True))
+    return loss, torch.stack(parts).detach()

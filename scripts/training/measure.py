@@ -81,12 +81,9 @@ class Validation:
         self._labels = {
             name: torch.from_numpy(numbered(pool)).to(device) for name, pool in apart.items()
         }
-        self._pixels = {
-            name: torch.from_numpy(data.squares(pool.images, data.SHARP, workers=workers)).to(
-                device
-            )
-            for name, pool in apart.items()
-        }
+        images = [image for pool in apart.values() for image in pool.images]
+        pixels = data.squares(images, data.SHARP, workers=workers)
+        self._pixels = torch.from_numpy(pixels).to(device)
         with np.load(folder / "teacher.npz") as file:
             features = {
                 name: (file["code"][pool.rows] * file["scale"]) @ file["basis"] + file["mean"]
@@ -100,15 +97,14 @@ class Validation:
 
     def score(self, features: Any, size: int, device: Any) -> dict[str, float]:
         """Measure the average-pooled descriptors of a network that is in evaluation mode."""
-        rows = {}
         with torch.no_grad(), network.quick(device):
-            for name, pixels in self._pixels.items():
-                parts = [
-                    network.descriptors(features(network.scaled(resized(part, size))))
-                    for part in pixels.split(_BATCH)
-                ]
-                rows[name] = torch.cat(parts).float()
-        return by_set(rows, self._labels)
+            parts = [
+                network.descriptors(features(network.scaled(resized(part, size))))
+                for part in self._pixels.split(_BATCH)
+            ]
+        counts = [len(labels) for labels in self._labels.values()]
+        rows = torch.cat(parts).float().split(counts)
+        return by_set(dict(zip(self._labels, rows, strict=True)), self._labels)
 
 
 def pooled(maps: Any) -> dict[Pooling, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -81,9 +82,15 @@ def quick(device: Any) -> Any:
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
+@cache
+def constant(values: tuple[Any, ...], device: Any) -> Any:
+    """Bring numbers to a device as float32, once: every copy from the host waits for the GPU."""
+    return torch.tensor(values, dtype=torch.float32, device=device)
+
+
 def scaled(views: Any) -> Any:
     """Bring views in 0..1 to the numbers that the network sees, as `graph.TORCH` says."""
-    mean, std = (torch.tensor(row, device=views.device) for row in (TORCH.mean, TORCH.std))
+    mean, std = (constant(row, views.device) for row in (TORCH.mean, TORCH.std))
     views = (views - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
     return views.contiguous(memory_format=torch.channels_last)
 

@@ -14,8 +14,10 @@ SHARES = (0.5, 0.4, 0.1)
 
 _WARM = 0.03
 _RATE, _RATE_OF = 1e-3, 1024
-_MARKS = 20
-_AVERAGED = 0.999
+_AVERAGED = 0.05
+
+MARKS = 20
+"""How often a run is validated and saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,16 @@ class Plan:
         return top * (1 + math.cos(math.pi * (step - warm) / (self.steps - warm))) / 2
 
     def averaging(self, step: int) -> float:
-        """Give the share of the running mean of the weights that stays at a step."""
-        return min(_AVERAGED, (1 + step) / (10 + step))
+        """Give the share of the running mean of the weights that stays at a step.
+
+        The mean reaches back over a twentieth of the run, so that it forgets the smaller pictures
+        however short the run is.
+        """
+        return min(1 - 1 / max(1, _AVERAGED * self.steps), (1 + step) / (10 + step))
 
     def marked(self, done: int) -> bool:
         """Tell whether to validate and save once so many steps are done: twenty times in all."""
-        return done == self.steps or done % max(1, self.steps // _MARKS) == 0
+        return done == self.steps or done % max(1, self.steps // MARKS) == 0
 
 
 def steps_in(seconds: float, each: Mapping[int, float], sizes: tuple[int, int, int]) -> int:

@@ -94,8 +94,12 @@ class Teacher:
     """
 
     def __init__(self, folder: Path, device: Any) -> None:
-        """Read ``*.tflite`` and ``teacher.npz`` of a folder; a GPU computes in bfloat16."""
-        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+        """Read ``*.tflite`` and ``teacher.npz`` of a folder; a GPU computes in float16.
+
+        Every value is clamped far within float16's range, and bfloat16's eight bits blur the
+        opinion: 1.3 % of a nat on each picture, against 0.01 %.
+        """
+        dtype = torch.float16 if device.type == "cuda" else torch.float32
         (path,) = folder.glob("*.tflite")
         self._steps = [
             _Step(
@@ -145,10 +149,12 @@ class Teacher:
                 value = functional.conv2d(value, step.kernel, step.bias)
             else:
                 # TensorFlow pads an even side after the picture alone when the step is two.
-                before = 1 if step.stride == 1 or value.shape[-1] % 2 else 0
-                value = functional.pad(value, (before, 1, before, 1))
+                around = 1 if step.stride == 1 or value.shape[-1] % 2 else 0
+                value = value if around else functional.pad(value, (0, 1, 0, 1))
                 groups = value.shape[1] if step.kind == _DEPTHWISE else 1
-                value = functional.conv2d(value, step.kernel, step.bias, step.stride, groups=groups)
+                value = functional.conv2d(
+                    value, step.kernel, step.bias, step.stride, around, groups=groups
+                )
             held[step.output] = value.clamp(step.low, step.high)
         return feature.flatten(1).float(), held[self._steps[-1].output].flatten(1).float()
 

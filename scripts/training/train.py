@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from . import augment, data, losses, measure, network
-from .plan import Plan, steps_in
+from .plan import MARKS, Plan, steps_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,7 @@ _LONGEST_GRADIENT = 5.0
 _TRIED = (3, 8)
 _LINES = 200
 _RECOUNTED = 100
+_SPARE = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,7 +211,7 @@ def compiled(run: Run, lesson: Lesson, plan: Plan) -> Callable[[Any], Any]:
     try:
         timed(run, lesson, plan, see)
     except Exception as error:  # noqa: BLE001 - a missing compiler shows in many ways
-        print(f"not compiled, which is slower: {str(error).splitlines()[0]}")
+        print(f"not compiled, which is slower: {error!r:.300}", flush=True)
         return run.pupil.features  # type: ignore[no-any-return]
     return see  # type: ignore[no-any-return]
 
@@ -220,29 +222,40 @@ def timed(run: Run, lesson: Lesson, plan: Plan, see: Callable[[Any], Any]) -> fl
     optimiser = copy.deepcopy(run.optimiser.state_dict())
     warm, taken = _TRIED if lesson.device.type == "cuda" else (0, 1)
     began = 0.0
-    for turn in range(-warm, taken):
-        if turn == 0:
-            _wait(lesson.device)
-            began = time.perf_counter()
+    try:
+        for turn in range(-warm, taken):
+            if turn == 0:
+                _wait(lesson.device)
+                began = time.perf_counter()
+            run.step = held[2]
+            lesson.step(run, plan, see)
+        _wait(lesson.device)
+        return (time.perf_counter() - began) / taken
+    finally:
+        run.pupil.load_state_dict(held[0])
+        run.averaged.load_state_dict(held[1])
+        run.optimiser.load_state_dict(optimiser)
+        run.optimiser.zero_grad(set_to_none=True)
         run.step = held[2]
-        lesson.step(run, plan, see)
-    _wait(lesson.device)
-    seconds = (time.perf_counter() - began) / taken
-    run.pupil.load_state_dict(held[0])
-    run.averaged.load_state_dict(held[1])
-    run.optimiser.load_state_dict(optimiser)
-    run.step = held[2]
-    return seconds
 
 
 def planned(run: Run, lesson: Lesson, plan: Plan, seconds: float) -> Plan:
-    """Try each size of a plan, and set its steps to what fits the time."""
+    """Try each size of a plan, and set its steps to what fits the time.
+
+    Validations are timed too. A twentieth is left for saving, and for a card that slows when hot.
+    """
     each = {}
     for size in sorted(set(plan.sizes)):
         trial = replace(plan, sizes=(size, size, size))
         each[size] = timed(run, lesson, trial, compiled(run, lesson, trial))
         print(f"{size} px: {plan.batch / each[size]:,.0f} pictures/s", flush=True)
-    return replace(plan, steps=steps_in(seconds, each, plan.sizes))
+    aside = 0.0
+    for _ in range(2):  # the first one also finds out how to compute
+        began = time.perf_counter()
+        validated(run.averaged, lesson, plan)
+        aside = MARKS * (time.perf_counter() - began)
+    print(f"{aside:.0f} s of validation", flush=True)
+    return replace(plan, steps=steps_in((1 - _SPARE) * seconds - aside, each, plan.sizes))
 
 
 def go_on(run: Run, lesson: Lesson, path: Path, until: float) -> bool:
@@ -252,6 +265,9 @@ def go_on(run: Run, lesson: Lesson, path: Path, until: float) -> bool:
 
     Returns:
         Whether the plan is done.
+
+    Raises:
+        FloatingPointError: the loss is no number any more; what was saved before is whole.
     """
     plan = run.plan
     if plan is None:
@@ -324,6 +340,8 @@ def _report(run: Run, plan: Plan, means: dict[str, float], rate: float) -> None:
     size = plan.size(run.step - 1)
     run.curve.append({"step": run.step, "size": size, "rate": rate, **means})
     total = sum(losses.SHARES[name] * value for name, value in means.items())
+    if not math.isfinite(total):
+        raise FloatingPointError(f"the loss is {total} at step {run.step}: {means}")
     rows = " ".join(f"{name} {value:.3f}" for name, value in means.items())
     left = (plan.steps - run.step) * plan.batch / rate / 60
     print(
