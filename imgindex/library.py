@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .errors import ExportError, GroupingError, LibraryDamagedError, PictureError, QueryError
 from .indexing import index
 from .records import (
+    MIN_CLUSTER_SIZE,
     Grouping,
     Member,
     QueryFailure,
@@ -175,10 +176,11 @@ class Library:
         wanted = Wanted(k, min_score, "exact" if exact else None)
         return search(self._resources, queries, wanted)
 
-    def cluster(
+    def cluster(  # noqa: PLR0913 - each is a setting of its own, by keyword
         self,
         *,
-        min_cluster_size: int = 5,
+        min_cluster_size: int = MIN_CLUSTER_SIZE,
+        about: int | None = None,
         min_samples: int = 5,
         space: Space = "neighbourhood",
         anew: bool = False,
@@ -192,6 +194,7 @@ class Library:
 
         Args:
             min_cluster_size: smallest number of pictures that counts as a group, at least 2.
+            about: how many groups are wished for; chooses ``min_cluster_size``, on the same tree.
             min_samples: how many neighbours make a place dense, at least 1; more gives fewer,
                 tighter groups and more noise.
             space: ``neighbourhood``, in which pictures are near when they share neighbours: groups
@@ -211,6 +214,7 @@ class Library:
         return cluster(
             self._resources,
             min_cluster_size=min_cluster_size,
+            about=about,
             min_samples=min_samples,
             space=space,
             anew=anew,

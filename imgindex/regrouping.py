@@ -32,6 +32,7 @@ def cluster(  # noqa: PLR0913 - see Library.cluster
     resources: Resources,
     *,
     min_cluster_size: int,
+    about: int | None,
     min_samples: int,
     space: Space,
     anew: bool,
@@ -52,15 +53,19 @@ def cluster(  # noqa: PLR0913 - see Library.cluster
     before = None
     if last is not None and not anew and last.settings.space == space and stale(last) is None:
         before = _before(last, ids)
-    found = grouping.cluster(
+    tree = grouping.grow(
         rows,
-        min_cluster_size=min_cluster_size,
         min_samples=min_samples,
         space=space,
         propose=lambda kept, k: store.neighbours([ids[at] for at in kept], k, progress),
-        before=before,
+        places=before.places if before else None,
         progress=progress,
     )
+    # Who asks for another resolution does not want the groups of before.
+    loyal = before.labels if before and about is None else None
+    if about is not None:
+        min_cluster_size = grouping.size_for(tree, about)
+    found = grouping.cut(tree, rows, min_cluster_size=min_cluster_size, before=loyal)
     old, old_sizes = _old_labels(last, ids)
     shared = old >= NOISE
     names = grouping.inherit(

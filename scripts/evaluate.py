@@ -31,7 +31,7 @@ from imgindex.cli.show import (
 )
 from imgindex.config import Settings
 from imgindex.errors import SettingError
-from imgindex.records import Skipped, Space, no_progress, to_json
+from imgindex.records import MIN_CLUSTER_SIZE, Skipped, Space, no_progress, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -271,7 +271,9 @@ def main(  # noqa: PLR0913 - one parameter an option
             show_default=False,
         ),
     ] = None,
-    min_cluster_size: Annotated[int, typer.Option(min=2, metavar="N", help="Smallest group.")] = 5,
+    min_cluster_size: Annotated[int, typer.Option(min=2, metavar="N", help="Smallest group.")] = (
+        MIN_CLUSTER_SIZE
+    ),
     min_samples: Annotated[
         int, typer.Option(min=1, metavar="N", help="Neighbours that make a place dense.")
     ] = 5,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from imgindex.export import Link
     from imgindex.records import ExportReport
 
-SETTINGS = GroupingSettings(min_cluster_size=2, min_samples=1, space="descriptors", model="random")
+SETTINGS = GroupingSettings(min_cluster_size=2, min_samples=1, space="descriptor", model="random")
 
 linux = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux allows such names, or has such devices"
@@ -104,7 +104,7 @@ def test_json_tells_how_the_grouping_was_made(tmp_path: Path, six: list[Member])
     assert document["settings"] == {
         "min_cluster_size": 2,
         "min_samples": 1,
-        "space": "descriptors",
+        "space": "descriptor",
         "model": "random",
     }
     first = document["groups"][0]

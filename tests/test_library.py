@@ -1012,3 +1012,23 @@ def test_a_library_is_used_from_several_threads(library: Library, photos: Path) 
         thread.join(30)
     assert failures == []
     assert library.status().pictures == 11
+
+
+def test_another_resolution_is_taken_from_the_same_layout(
+    library: Library, families: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.add([families])
+    first = library.cluster(min_cluster_size=3, min_samples=2)
+    monkeypatch.setattr(
+        "imgindex.grouping.neighbourhood.embed", lambda *_, **__: pytest.fail("laid out again")
+    )
+    counts = []
+    for wanted in (1, 3, 6):
+        again = library.cluster(about=wanted, min_samples=2)
+        np.testing.assert_array_equal(again.places, first.places)
+        assert again.settings.min_cluster_size >= 2
+        counts.append(len(again.groups))
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1]
+    with pytest.raises(SettingError, match="at least 1"):
+        library.cluster(about=0)

@@ -57,7 +57,7 @@ def export_of(members: Sequence[Member], library: str = "/home/anna/Pictures") -
         Group(n, sum(m.group == n for m in members), medoid="m", exemplars=())
         for n in sorted({m.group for m in members} - {-1})
     ]
-    made = GroupingSettings(min_cluster_size=2, min_samples=1, space="descriptors", model="random")
+    made = GroupingSettings(min_cluster_size=2, min_samples=1, space="descriptor", model="random")
     return Export(members, groups, made, "2026-01-02T03:04:05+00:00", library)
 
 
@@ -249,7 +249,7 @@ def test_the_head_tells_what_the_grouping_is(tmp_path: Path) -> None:
     source = Page(tmp_path / "out.html").source
     assert "<h1>Pictures</h1>" in source
     assert (
-        "2026-01-02 03:04 UTC · random · HDBSCAN on descriptors · groups of 2 or more · "
+        "2026-01-02 03:04 UTC · random · HDBSCAN in the descriptor space · groups of 2 or more · "
         "min samples 1</p>"
     ) in source
     assert "<dt>pictures</dt><dd>3</dd>" in source

@@ -204,3 +204,20 @@ def test_downloads_are_shown_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("make", "shown"), [(lambda: "a\tb\x85", r"a\x09b\x85")])
 def test_control_characters_are_spelled_out(make: Callable[[], str], shown: str) -> None:
     assert show.visible(make()) == shown
+
+
+@pytest.mark.parametrize(
+    "options", [["--coarser", "--finer"], ["--groups-about", "3", "--min-cluster-size", "2"]]
+)
+def test_one_way_to_choose_the_resolution(place: Path, options: list[str]) -> None:
+    ran = run(place, "cluster", *options)
+    assert ran.returncode == 2
+    assert b"choose one of" in ran.stderr
+
+
+def test_coarser_and_finer_need_groups_to_begin_with(place: Path) -> None:
+    ran = run(place, "cluster", "--finer")
+    assert ran.returncode == 1
+    assert b"imgindex cluster" in ran.stderr
+    run(place, "cluster", "--min-cluster-size", "2", "--min-samples", "1")
+    assert run(place, "cluster", "--coarser", "--json").returncode == 0

@@ -12,7 +12,7 @@ import typer
 
 from imgindex import Library
 from imgindex.errors import SettingError
-from imgindex.records import NOISE, ClusterReport, Space
+from imgindex.records import MIN_CLUSTER_SIZE, NOISE, ClusterReport, Space
 
 from . import found, model
 from .show import (
@@ -264,7 +264,8 @@ def search(  # noqa: PLR0913 - one parameter an option
     epilog="""\b
 Examples:
   imgindex cluster
-  imgindex cluster --min-cluster-size 20
+  imgindex cluster --coarser
+  imgindex cluster --groups-about 30
   imgindex cluster --min-cluster-size 3 --min-samples 2 --json
   imgindex cluster --space descriptor
   imgindex cluster --anew
@@ -273,7 +274,27 @@ Examples:
 @command
 def cluster(  # noqa: PLR0913 - one parameter an option
     *,
-    min_cluster_size: Annotated[int, typer.Option(min=2, metavar="N", help="Smallest group.")] = 5,
+    min_cluster_size: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="N",
+            help=f"Smallest group [default: {MIN_CLUSTER_SIZE}].",
+            show_default=False,
+        ),
+    ] = None,
+    groups_about: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Choose the smallest group so as to get about N groups."
+        ),
+    ] = None,
+    coarser: Annotated[
+        bool, typer.Option("--coarser", help="Half as many groups as there are now.")
+    ] = False,
+    finer: Annotated[
+        bool, typer.Option("--finer", help="Twice as many groups as there are now.")
+    ] = False,
     min_samples: Annotated[
         int,
         typer.Option(
@@ -301,10 +322,23 @@ def cluster(  # noqa: PLR0913 - one parameter an option
     changes little while the library changes little.
     """
     started = time.perf_counter()
+    given = {
+        "--min-cluster-size": min_cluster_size is not None,
+        "--groups-about": groups_about is not None,
+        "--coarser": coarser,
+        "--finer": finer,
+    }
+    if sum(given.values()) > 1:
+        raise SettingError(f"choose one of {' and '.join(key for key in given if given[key])}")
     with Library(library) as opened, progress_bar() as progress:
+        if coarser or finer:
+            kept = opened.grouping()
+            groups_about = max(1, round(len(kept.groups) * (2 if finer else 0.5)))
+            space, min_samples = kept.settings.space, kept.settings.min_samples
         stale = opened.status().stale
         grouping = opened.cluster(
-            min_cluster_size=min_cluster_size,
+            min_cluster_size=min_cluster_size or MIN_CLUSTER_SIZE,
+            about=groups_about,
             min_samples=min_samples,
             space=space,
             anew=anew,

@@ -172,7 +172,11 @@ def grow(  # noqa: PLR0913 - each is a setting of its own, by keyword
     points = rows if len(first) == len(rows) else rows[first]
     samples = min(min_samples, len(points) - 1)
     few = len(points) <= EXACT_UP_TO if exact is None else exact
-    if propose is None or (space == "descriptor" and few):
+    known = places[first] if places is not None and places.size else None
+    if space == "neighbourhood" and known is not None and np.isfinite(known).all():
+        found = known
+        edges = coordinates.spanning_tree(found, samples, progress)
+    elif propose is None or (space == "descriptor" and few):
         matrix = distances(points, progress)
         edges = spanning_tree(matrix, core_distances(matrix, samples), progress)
     else:
@@ -182,7 +186,6 @@ def grow(  # noqa: PLR0913 - each is a setting of its own, by keyword
         if space == "descriptor":
             edges = forest.spanning_tree(points, lists, links, samples, progress)
         else:
-            known = places[first] if places is not None and places.size else None
             found = neighbourhood.embed(points, lists, progress, places=known)
             edges = coordinates.spanning_tree(found, samples, progress)
     # Rows that differ only in rounding can be 0 apart in float32; a density must stay finite.
