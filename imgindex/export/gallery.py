@@ -73,8 +73,8 @@ def gallery_text(
     return page_text(
         title=PurePath(export.library).name or export.library,
         subtitle=(
-            f"{export.created.replace('T', ' ')[:16]} UTC · {settings.model} · HDBSCAN on "
-            f"{settings.space} · groups of {settings.min_cluster_size} or more · "
+            f"{export.created.replace('T', ' ')[:16]} UTC · {settings.model} · HDBSCAN in the "
+            f"{settings.space} space · groups of {settings.min_cluster_size} or more · "
             f"min samples {settings.min_samples}"
         ),
         sections=sections(),
