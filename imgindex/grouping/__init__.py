@@ -10,7 +10,7 @@ Visualization, and Outlier Detection", ACM TKDD 10(1), 2015, doi:10.1145/2733381
 
 from .hdbscan import Before, Clusters, cluster
 from .identity import changes, inherit
-from .joining import REACH, Standing, join
+from .joining import REACH, Standing, join, shares
 from .neighbours import Neighbours
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "cluster",
     "inherit",
     "join",
+    "shares",
 ]
