@@ -8,7 +8,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .errors import ExportError, GroupingError, LibraryDamagedError, PictureError, QueryError
+from .decisions import decide, decided
+from .errors import (
+    ExportError,
+    GroupingError,
+    LibraryDamagedError,
+    PictureError,
+    QueryError,
+    SettingError,
+)
 from .indexing import index
 from .records import (
     MIN_CLUSTER_SIZE,
@@ -20,7 +28,7 @@ from .records import (
 )
 from .regrouping import cluster, stale
 from .resources import Resources
-from .searching import Wanted, search
+from .searching import Wanted, identify, search
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -29,9 +37,18 @@ if TYPE_CHECKING:
 
     from .config import Settings
     from .export import Kind, Link
-    from .records import AddReport, ExportReport, Progress, SearchResult, Space
+    from .records import (
+        AddReport,
+        Change,
+        Decision,
+        ExportReport,
+        Progress,
+        SearchResult,
+        Space,
+    )
     from .searching import Query
     from .store import Store
+    from .telling import GroupReport
 
 _THUMBNAIL = 320
 
@@ -222,17 +239,103 @@ class Library:
         )
 
     def grouping(self) -> Grouping:
-        """The grouping made last.
+        """The grouping made last, with new pictures in it and decisions applied.
 
         Raises:
             GroupingError: there is none yet.
             LibraryNotFoundError: there is no library.
         """
         store, _ = self._resources.filled()
-        kept = store.grouping()
+        kept = decided(store)
         if kept is None:
             raise GroupingError(f"the library {store.url} has no groups yet; run: imgindex cluster")
         return kept
+
+    def group(self, group_id: int) -> GroupReport:
+        """All that can be told of one group.
+
+        Raises:
+            GroupingError: there is no grouping yet.
+            QueryError: there is no such group.
+        """
+        from .telling import report
+
+        kept = self.grouping()
+        self._check_group(kept, group_id)
+        return report(self._resources.store(), kept, group_id)
+
+    def history(self) -> list[Change]:
+        """What became of groups in every run so far, oldest first."""
+        return self._resources.store().history()
+
+    def name_group(self, group_id: int, name: str) -> Decision:
+        """Call a group by a name, in place of the one it has.
+
+        Raises:
+            GroupingError: there is no grouping yet.
+            QueryError: there is no such group.
+            SettingError: the name is empty.
+        """
+        if not name.strip():
+            raise SettingError("a name cannot be empty; forget the decision to take one away")
+        self._check_group(self.grouping(), group_id)
+        return decide(self._resources.store(), "name", group=group_id, name=name)
+
+    def pin_cover(self, group_id: int, picture: Query) -> Decision:
+        """Have a picture stand for its group, in place of the medoid.
+
+        Raises:
+            GroupingError: there is no grouping yet.
+            QueryError: there is no such group, or the picture is not in it.
+        """
+        kept = self.grouping()
+        self._check_group(kept, group_id)
+        picture_id = identify(self._resources, picture)
+        if picture_id not in kept.ids or kept.labels[kept.ids.index(picture_id)] != group_id:
+            raise QueryError(f"{os.fspath(picture)} is not in group {group_id}; choose a member")
+        return decide(self._resources.store(), "cover", group=group_id, pictures=[picture_id])
+
+    def together(self, pictures: Sequence[Query]) -> Decision:
+        """Say that pictures belong together, in the group of the one that is firmest in its own.
+
+        Where all of them are noise they form a group.
+
+        Raises:
+            QueryError: one is not a picture of the library.
+            SettingError: there are fewer than two different ones.
+        """
+        ids = [identify(self._resources, picture) for picture in pictures]
+        return decide(self._resources.store(), "together", pictures=ids)
+
+    def apart(self, pictures: Sequence[Query]) -> Decision:
+        """Say that pictures do not belong in the group of the first one.
+
+        They go where their neighbours in other groups are, or become noise.
+
+        Raises:
+            QueryError: one is not a picture of the library.
+            SettingError: there are fewer than two different ones.
+        """
+        ids = [identify(self._resources, picture) for picture in pictures]
+        return decide(self._resources.store(), "apart", pictures=ids)
+
+    def decisions(self) -> list[Decision]:
+        """What was decided and holds, by number."""
+        return self._resources.store().decisions()
+
+    def forget(self, number: int) -> None:
+        """Forget a decision: everything is as if it had never been made.
+
+        Raises:
+            QueryError: there is none of that number.
+        """
+        if not self._resources.store().withdraw(number):
+            raise QueryError(f"there is no decision {number}; see: imgindex groups decisions")
+
+    @staticmethod
+    def _check_group(kept: Grouping, group_id: int) -> None:
+        if all(group.id != group_id for group in kept.groups):
+            raise QueryError(f"there is no group {group_id}; see: imgindex groups")
 
     def members(self) -> list[Member]:
         """Every present file of the grouping made last, with its picture's place in it.
@@ -288,6 +391,7 @@ class Library:
                 settings=kept.settings,
                 created=kept.created,
                 library=self._resources.store().url,
+                decisions=self.decisions(),
             ),
             kind=kind,
             link=link,
@@ -361,7 +465,7 @@ class Library:
             LibraryNotFoundError: there is none.
         """
         store = self._resources.store()
-        stats, pin, kept = store.stats(), store.pinned(), store.grouping()
+        stats, pin, kept = store.stats(), store.pinned(), decided(store)
         return Status(
             library=store.url,
             pictures=stats.pictures,

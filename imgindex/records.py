@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 Way = Literal["exact", "hnsw"]
 Fit = Literal["squash", "crop", "pad"]
 Space = Literal["descriptor", "neighbourhood"]
+DecisionKind = Literal["name", "cover", "together", "apart"]
 ChangeKind = Literal["kept", "split", "merged", "new", "gone"]
 Progress = Callable[[str, int, int], None]
 """Called as ``progress(stage, done, total)``; total is 0 while it is not known."""
@@ -258,12 +258,38 @@ class Group:
         size: pictures in it.
         medoid: id of the member nearest to the group's mean direction.
         exemplars: ids of the members at the group's densest level.
+        name: what users call it.
+        cover: id of the member that users pinned to stand for it; None lets the medoid.
     """
 
     id: int
     size: int
     medoid: str
     exemplars: tuple[str, ...]
+    name: str | None = None
+    cover: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a user said of a group or of pictures; it holds for every run until it is forgotten.
+
+    Attributes:
+        number: what it goes by; from 1, no number is used twice.
+        kind: ``name`` (a group is called so), ``cover`` (a picture stands for a group),
+            ``together`` (pictures belong in one group) or ``apart`` (all but the first picture do
+            not belong in the first one's group).
+        group: the group named or covered; for ``together`` the id of the group that the pictures
+            form when all of them are noise; else None.
+        name: the name; else None.
+        pictures: ids of the pictures.
+    """
+
+    number: int
+    kind: DecisionKind
+    group: int | None
+    name: str | None
+    pictures: tuple[str, ...]
 
 
 class SizedGroup(NamedTuple):
@@ -341,25 +367,34 @@ class Grouping:
 
 
 def groups_of(
-    ids: Sequence[str], labels: Labels, exemplars: NDArray[np.bool_], medoids: Mapping[int, str]
+    ids: Sequence[str],
+    labels: Labels,
+    strengths: NDArray[np.float32],
+    exemplars: NDArray[np.bool_],
+    medoids: Mapping[int, str],
 ) -> tuple[Group, ...]:
     """The groups of a grouping, by falling size, equal sizes by id.
 
     Args:
         ids: picture ids.
         labels: int32 [n], each a key of ``medoids`` or -1.
+        strengths: float32 [n].
         exemplars: bool [n].
-        medoids: of each group; one without any picture is left out.
+        medoids: of each group. For one that is not in it (any more) the strongest member stands in,
+            and a group without members is left out.
     """
-    sizes = Counter(labels.tolist())
-    shown: dict[int, list[str]] = {}
-    for at in exemplars.nonzero()[0].tolist():
-        shown.setdefault(int(labels[at]), []).append(ids[at])
-    return tuple(
-        Group(group, sizes[group], medoids[group], tuple(shown.get(group, ())))
-        for group in sorted(medoids, key=lambda group: (-sizes[group], group))
-        if sizes[group]
-    )
+    members: dict[int, list[int]] = {}
+    for at, label in enumerate(labels.tolist()):
+        members.setdefault(label, []).append(at)
+    groups = []
+    for group, medoid in medoids.items():
+        own = members.get(group, [])
+        here = [ids[at] for at in own]
+        if own:
+            strongest = ids[max(own, key=strengths.__getitem__)]
+            shown = tuple(ids[at] for at in own if exemplars[at])
+            groups.append(Group(group, len(own), medoid if medoid in here else strongest, shown))
+    return tuple(sorted(groups, key=lambda group: (-group.size, group.id)))
 
 
 @dataclass(frozen=True, slots=True)

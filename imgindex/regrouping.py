@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .grouping import Before, Neighbours
+    from .grouping import Before, Neighbours, Standing
     from .records import Labels, Progress, Rows, Space
     from .resources import Resources
     from .store import Store
@@ -23,6 +23,8 @@ _AT_ONCE = 256
 _FURTHER = 4  # how much further to look for pictures of the run behind those that came after it
 _FURTHEST = 1024
 _OPPOSITE = 2  # on the unit sphere
+_CLOSE = 5
+_FAR = 1.3
 _MOST_GROWTH = 0.2
 _MOST_NOISE = 2  # times the run's share
 _TELLING = 10  # noise among fewer pictures than this says nothing
@@ -68,9 +70,7 @@ def cluster(  # noqa: PLR0913 - see Library.cluster
     found = grouping.cut(tree, rows, min_cluster_size=min_cluster_size, before=loyal)
     old, old_sizes = _old_labels(last, ids)
     shared = old >= NOISE
-    names = grouping.inherit(
-        old[shared], found.labels[shared], len(found.medoids), _next_id(store, last)
-    )
+    names = grouping.inherit(old[shared], found.labels[shared], len(found.medoids), next_id(store))
     labels = np.append(names, np.int32(NOISE))[found.labels]
     medoids = {
         group: ids[at] for group, at in zip(names.tolist(), found.medoids.tolist(), strict=True)
@@ -83,7 +83,7 @@ def cluster(  # noqa: PLR0913 - see Library.cluster
         exemplars=found.exemplars,
         joined=np.zeros(len(ids), np.bool_),
         places=found.places,
-        groups=groups_of(ids, labels, found.exemplars, medoids),
+        groups=groups_of(ids, labels, found.strengths, found.exemplars, medoids),
         settings=GroupingSettings(min_cluster_size, min_samples, space, pin.name),
         created=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
@@ -126,10 +126,13 @@ def _old_labels(last: Grouping | None, ids: Sequence[str]) -> tuple[Labels, dict
     return labels.astype(np.int32), {group.id: group.size for group in last.groups}
 
 
-def _next_id(store: Store, last: Grouping | None) -> int:
-    used = {group.id for group in last.groups} if last else set()
+def next_id(store: Store) -> int:
+    """The first id that no group ever had."""
+    kept = store.grouping()
+    used = {group.id for group in kept.groups} if kept else set()
     for change in store.history():
         used.update(group.id for group in change.after)
+    used.update(one.group for one in store.decisions() if one.group is not None)
     return max(used, default=NOISE) + 1
 
 
@@ -176,24 +179,92 @@ def join(store: Store, progress: Progress) -> int:
     return found
 
 
-def _joined(store: Store, kept: Grouping, ids: Sequence[str]) -> Grouping:
+def votes(store: Store, kept: Grouping, ids: Sequence[str], but: int = NOISE) -> Standing:
+    """Where neighbours would put pictures; see ``grouping.join``.
+
+    Args:
+        store: where they are.
+        kept: the grouping.
+        ids: the pictures; one of the run has a vote itself.
+        but: a group whose members count as noise.
+    """
+    import numpy as np
+
+    from . import grouping
+
+    standing, near, numbers = _voters(store, kept, ids, but)
+    found = grouping.join(standing, near)
+    lost = _far(store, near, numbers)
+    return grouping.Standing(
+        np.where(lost, np.int32(NOISE), found.labels),
+        np.where(lost, np.float32(0), found.strengths),
+        np.where(lost, np.float32(1), found.outliers),
+    )
+
+
+def memberships(
+    store: Store, kept: Grouping, ids: Sequence[str], most: int = 3
+) -> list[tuple[tuple[int, float], ...]]:
+    """Soft membership: the groups of each picture's neighbours and their shares, largest first."""
+    from . import grouping
+
+    standing, near, _ = _voters(store, kept, ids, NOISE)
+    groups, shares = grouping.shares(standing, near)
+    return [
+        tuple((int(groups[at]), float(line[at])) for at in (-line).argsort()[:most] if line[at] > 0)
+        for line in shares[:, : len(groups)]
+    ]
+
+
+def _voters(
+    store: Store, kept: Grouping, ids: Sequence[str], but: int
+) -> tuple[Standing, Neighbours, dict[str, int]]:
+    """The pictures of the run without those of a group, the neighbours of ``ids``, and numbers."""
     import numpy as np
 
     from . import grouping
 
     run = np.flatnonzero(~kept.joined)
-    standing = grouping.Standing(kept.labels[run], kept.strengths[run], kept.outliers[run])
+    labels = np.where(kept.labels[run] == but, np.int32(NOISE), kept.labels[run])
+    standing = grouping.Standing(labels, kept.strengths[run], kept.outliers[run])
     numbers = {kept.ids[at]: number for number, at in enumerate(run.tolist())}
     near = _near(store, _rows(store, ids), numbers, min(grouping.REACH, len(run)))
-    new = grouping.join(standing, near)
-    # Opposite to every picture of the run, or behind too many newer ones to have met any.
-    lost = near.distances[:, 0] >= _OPPOSITE
+    return standing, near, numbers
+
+
+def _far(store: Store, near: Neighbours, numbers: Mapping[str, int]) -> NDArray[np.bool_]:
+    """Which pictures lie farther out than their neighbours do, bool [q]: a local outlier factor.
+
+    Breunig, Kriegel, Ng and Sander, "LOF", doi:10.1145/342009.335388, with core distances.
+    """
+    import numpy as np
+
+    reach = min(_CLOSE, near.lists.shape[1])
+    candidates, which = np.unique(near.lists[:, :reach], return_inverse=True)
+    ids = list(numbers)
+    around = _near(
+        store,
+        _rows(store, [ids[at] for at in candidates.tolist()]),
+        numbers,
+        min(_CLOSE + 1, len(ids)),  # themselves too
+    )
+    theirs = around.distances[which.reshape(len(near.lists), reach), -1].mean(axis=1)
+    # The other case: behind too many newer pictures to have met any of the run.
+    lost: NDArray[np.bool_] = near.distances[:, 0] >= _OPPOSITE
+    lost |= near.distances[:, reach - 1] > _FAR * theirs
+    return lost
+
+
+def _joined(store: Store, kept: Grouping, ids: Sequence[str]) -> Grouping:
+    import numpy as np
+
+    new = votes(store, kept, ids)
     none = np.zeros(len(ids), np.bool_)
     return Grouping(
         ids=tuple(ids),
-        labels=np.where(lost, np.int32(NOISE), new.labels),
-        strengths=np.where(lost, np.float32(0), new.strengths),
-        outliers=np.where(lost, np.float32(1), new.outliers),
+        labels=new.labels,
+        strengths=new.strengths,
+        outliers=new.outliers,
         exemplars=none,
         joined=~none,
         places=np.full((len(ids), kept.places.shape[1]), np.nan, np.float32),

@@ -138,6 +138,24 @@ def _ask(resources: Resources, query: Query) -> _Asked:
         return _Asked(error=str(error))
 
 
+def identify(resources: Resources, query: Query) -> str:
+    """The id of a picture of the library, which is given as a file or as the beginning of an id.
+
+    Raises:
+        QueryError: it is neither, or the file cannot be read or is not in the library.
+    """
+    text, path = os.fspath(query), _absolute(query)
+    if not os.path.isfile(path):  # noqa: PTH113 - as in _ask
+        return str(_from_id(resources.store(), text).id)
+    try:
+        picture_id = scan.content_id(resources.load(path)[1])
+    except PictureError as error:
+        raise QueryError(f"cannot read {text}: {error}") from error
+    if not resources.store().has([picture_id]):
+        raise QueryError(f"{text} is not in the library; add it with: imgindex index {text}")
+    return picture_id
+
+
 def _from_file(resources: Resources, path: str) -> _Asked:
     _, data = resources.load(path)
     picture_id = scan.content_id(data)

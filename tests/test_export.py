@@ -98,7 +98,7 @@ def test_csv_has_the_header_and_order_it_promises(tmp_path: Path, six: list[Memb
 def test_json_tells_how_the_grouping_was_made(tmp_path: Path, six: list[Member]) -> None:
     put(tmp_path / "out.json", six)
     document = json.loads((tmp_path / "out.json").read_text("ascii"))
-    assert list(document) == ["library", "created", "settings", "groups", "noise"]
+    assert list(document) == ["library", "created", "settings", "decisions", "groups", "noise"]
     assert document["library"] == "/photos"
     assert document["created"] == "2026-01-02T03:04:05+00:00"
     assert document["settings"] == {

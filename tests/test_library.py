@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import threading
@@ -881,6 +882,98 @@ def test_new_pictures_join_at_once_and_groups_keep_their_ids(
     again = library.cluster(min_cluster_size=3, min_samples=2, space="descriptor")
     np.testing.assert_array_equal(again.labels, joined.labels)
     assert not again.joined.any()
+
+
+def grouped(library: Library) -> dict[str, int]:
+    """The group of each picture by name; families begin with their number."""
+    return {Path(one.path).name: one.group for one in library.members()}
+
+
+def test_what_was_decided_holds_until_it_is_forgotten(
+    library: Library, families: Path, tmp_path: Path
+) -> None:
+    library.add([families])
+    settings: Any = {"min_cluster_size": 3, "min_samples": 2, "space": "descriptor"}
+    library.cluster(**settings)
+    before = grouped(library)
+    strays = [str(families / name) for name, group in before.items() if group == -1]
+    assert len(strays) == 2
+    library.name_group(0, "first")
+    library.name_group(0, "The first")
+    cover = library.pin_cover(0, families / "0-3.png")
+    own = library.together(strays)
+    over = library.together([an_id_of(families / "0-0.png"), str(families / "1-0.png")])
+    out = library.apart([families / "2-0.png", families / "2-1.png"])
+    assert [one.number for one in library.decisions()] == [2, 3, 4, 5, 6]
+    for _ in range(2):
+        now = grouped(library)
+        assert {now[Path(path).name] for path in strays} == {own.group} != {-1}
+        assert now["0-0.png"] == now["1-0.png"]
+        assert now["2-1.png"] != now["2-0.png"] == before["2-0.png"]
+        groups = {group.id: group for group in library.grouping().groups}
+        assert (groups[0].name, groups[0].cover) == ("The first", cover.pictures[0])
+        assert sum(group.size for group in groups.values()) == sum(now[n] >= 0 for n in now)
+        library.cluster(**settings)
+    report = library.export(tmp_path / "decided.json")
+    assert report.groups == 4
+    written = json.loads((tmp_path / "decided.json").read_text("utf-8"))
+    assert [one["kind"] for one in written["decisions"]] == [
+        "name",
+        "cover",
+        "together",
+        "together",
+        "apart",
+    ]
+    assert "The first" in {group["name"] for group in written["groups"]}
+    library.export(tmp_path / "decided.html")
+    assert "The first" in (tmp_path / "decided.html").read_text("utf-8")
+    for decision in (own, over, out):
+        library.forget(decision.number)
+    assert grouped(library) == before
+    with pytest.raises(QueryError, match="no decision 4"):
+        library.forget(4)
+
+
+def an_id_of(path: Path) -> str:
+    return scan.content_id(path.read_bytes())
+
+
+def test_a_decision_about_what_is_not_there_is_refused(library: Library, families: Path) -> None:
+    library.add([families])
+    library.cluster(min_cluster_size=3, min_samples=2, space="descriptor")
+    with pytest.raises(QueryError, match="no group 99"):
+        library.name_group(99, "x")
+    with pytest.raises(SettingError, match="empty"):
+        library.name_group(0, " ")
+    with pytest.raises(QueryError, match="not in group 0"):
+        library.pin_cover(0, families / "1-0.png")
+    with pytest.raises(SettingError, match="two different"):
+        library.together([families / "1-0.png", an_id_of(families / "1-0.png")])
+    stranger = put(families.parent / "stranger.png", 77)
+    with pytest.raises(QueryError, match="not in the library"):
+        library.apart([families / "1-0.png", stranger])
+    with pytest.raises(QueryError, match="there is no file"):
+        library.apart([families / "1-0.png", "nowhere"])
+    assert library.decisions() == []
+
+
+def test_a_group_tells_of_its_members(library: Library, families: Path) -> None:
+    put(families / "twin.png", (families / "0-0.png").read_bytes())
+    library.add([families])
+    library.cluster(min_cluster_size=3, min_samples=2, space="descriptor")
+    told = library.group(0)
+    assert (told.id, told.size, len(told.members)) == (0, 8, 8)
+    assert 0.5 < told.tightness <= 1
+    assert told.cover == told.medoid
+    assert told.duplicates == ((an_id_of(families / "twin.png"),),)
+    strengths = [one.strength for one in told.members]
+    assert strengths == sorted(strengths, reverse=True)
+    for one in told.members:
+        assert one.near[0][0] == 0
+        assert sum(share for _, share in one.near) <= 1 + 1e-5
+    with pytest.raises(QueryError, match="no group 5"):
+        library.group(5)
+    assert [change.kind for change in library.history()] == ["new"] * 3
 
 
 def test_a_library_that_has_grown_much_says_so(library: Library, families: Path) -> None:

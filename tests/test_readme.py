@@ -78,13 +78,17 @@ def test_the_python_example_runs(place: Path) -> None:
 def test_the_table_of_commands_is_whole(place: Path) -> None:
     table = re.findall(r"^\| `imgindex ([a-z ]+?)(?: [A-Z\[].*?)?` \|", README, re.MULTILINE)
     listed = re.findall(r"^  (\w+) {2,}\w", shell("imgindex --help", place), re.MULTILINE)
-    inner = re.findall(r"^  (\w+) {2,}\w", shell("imgindex model --help", place), re.MULTILINE)
-    assert [name for name in table if " " not in name] == [n for n in listed if n != "model"]
-    assert [name.split()[1] for name in table if " " in name] == inner
+    assert {name.split()[0] for name in table} == set(listed)
+    for parent in ("groups", "model"):
+        inner = re.findall(
+            r"^  (\w+) {2,}\w", shell(f"imgindex {parent} --help", place), re.MULTILINE
+        )
+        assert [name.split()[1] for name in table if name.startswith(parent + " ")] == inner
 
 
 def test_the_fields_of_json_are_those_in_the_table(place: Path) -> None:
-    rows = dict(re.findall(r"^\| `imgindex (\w+)[^|]*\|[^|]*\| ([^|]*) \|$", README, re.MULTILINE))
+    row = r"^\| `imgindex ([a-z ]+?)(?: [A-Z\[].*?)?` \|[^|]*\| ([^|]*) \|$"
+    rows = dict(re.findall(row, README, re.MULTILINE))
 
     def fields(command: str) -> list[str]:
         return re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", rows[command]))
@@ -94,6 +98,9 @@ def test_the_fields_of_json_are_those_in_the_table(place: Path) -> None:
         ("index", "demo/sea"),
         ("search", "demo/sea/sea-03.jpg"),
         ("cluster", ""),
+        ("groups show", "0"),
+        ("groups name", "0 sea"),
+        ("groups forget", "1"),
         ("export", "again.csv"),
         ("status", ""),
         ("verify", ""),

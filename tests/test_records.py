@@ -15,6 +15,7 @@ from imgindex.records import (
     AddReport,
     Change,
     ClusterReport,
+    Decision,
     ExportReport,
     Found,
     Group,
@@ -150,6 +151,7 @@ RECORDS: list[Any] = [
     a_grouping().settings,
     a_grouping(),
     SizedGroup(1, 2),
+    Decision(1, "together", 7, None, ("a", "b")),
     Change("2024-05-06T07:08:09+00:00", "kept", (SizedGroup(1, 2),), (SizedGroup(1, 3),)),
     ClusterReport(1, 2, 3, None, a_grouping().settings, 0.5),
     Member("/a", "a", -1, 0.0, 0.5, exemplar=False),
@@ -192,7 +194,9 @@ def test_records_inside_records_become_plain_too() -> None:
     assert grouping["labels"] == [0, -1]
     assert grouping["strengths"] == [0.5, 0.0]
     assert grouping["exemplars"] == [True, False]
-    assert grouping["groups"] == [{"id": 0, "size": 1, "medoid": "a", "exemplars": ["a"]}]
+    assert grouping["groups"] == [
+        {"id": 0, "size": 1, "medoid": "a", "exemplars": ["a"], "name": None, "cover": None}
+    ]
     assert [type(value) for value in grouping["exemplars"]] == [bool, bool]
     assert to_json(np.float32(0.5)) == 0.5
     assert type(to_json(np.float32(0.5))) is float

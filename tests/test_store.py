@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from imgindex.errors import LibraryBusyError, ModelMismatchError, SettingError, StoreError
 from imgindex.records import (
     Change,
+    Decision,
     Group,
     Grouping,
     GroupingSettings,
@@ -675,6 +676,21 @@ def test_pictures_join_the_grouping_that_they_were_compared_with(store: Store) -
     store.prune()
     store.save_grouping(kept)
     assert store.ungrouped() == order[5:]
+
+
+def test_decisions_are_kept_until_they_are_withdrawn(store: Store) -> None:
+    assert store.decisions() == []
+    made = [
+        Decision(0, "name", 7, "Sé \udcff\n", ()),
+        Decision(0, "together", 8, None, ("a", "b")),
+        Decision(0, "apart", None, None, ("b", "a")),
+    ]
+    assert [store.decide(one) for one in made] == [1, 2, 3]
+    assert store.decisions() == [replace(one, number=at) for at, one in enumerate(made, 1)]
+    assert store.withdraw(3)
+    assert not store.withdraw(3)
+    assert store.decide(made[0]) == 4  # no number is used twice
+    assert [one.number for one in store.decisions()] == [1, 2, 4]
 
 
 # Several at once

@@ -22,6 +22,7 @@ LAYERS = (
     {"__init__"},
     {"library"},
     {"indexing", "searching", "results"},
+    {"decisions", "telling"},
     {"regrouping"},
     {"resources"},
     {"models"},

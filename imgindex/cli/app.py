@@ -14,7 +14,8 @@ from imgindex import Library
 from imgindex.errors import SettingError
 from imgindex.records import MIN_CLUSTER_SIZE, NOISE, ClusterReport, Space
 
-from . import found, model
+from . import found, groups, model
+from .options import JsonOption, LibraryOption  # noqa: TC001 - typer reads the annotations
 from .show import (
     FAILED,
     SKIPPED,
@@ -47,18 +48,9 @@ Begin with:
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(groups.app, name="groups")
 app.add_typer(model.app, name="model")
 
-LibraryOption = Annotated[
-    str | None,
-    typer.Option(
-        "--library",
-        "-L",
-        metavar="DIR",
-        help="Folder of the library [default: $IMGINDEX_LIBRARY, else one for this user].",
-        show_default=False,
-    ),
-]
 ModelOption = Annotated[
     str | None,
     typer.Option(
@@ -86,7 +78,6 @@ MegapixelsOption = Annotated[
         show_default=False,
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Write the result as JSON.")]
 
 
 def main() -> None:
@@ -344,8 +335,9 @@ def cluster(  # noqa: PLR0913 - one parameter an option
             anew=anew,
             progress=progress,
         )
-        shown = grouping.groups[:_SHOWN_GROUPS]
-        covers = opened.paths([group.medoid for group in shown])
+        kept = opened.grouping()  # with what was decided
+        shown = kept.groups[:_SHOWN_GROUPS]
+        covers = groups.covers(opened, shown)
     report = ClusterReport(
         pictures=len(grouping.ids),
         groups=len(grouping.groups),
@@ -365,14 +357,9 @@ def cluster(  # noqa: PLR0913 - one parameter an option
     if stale:
         line(f"begun anew: {stale}")
     if shown:
-        rows = [("group", "pictures", "cover")]
-        rows += [
-            (str(group.id), f"{group.size:,}", covers.get(group.medoid, ["-"])[0])
-            for group in shown
-        ]
-        as_columns(rows)
-        if len(grouping.groups) > len(shown):
-            line(f"and {len(grouping.groups) - len(shown)} more; see: imgindex export OUT.html")
+        groups.table(shown, covers)
+        if len(kept.groups) > len(shown):
+            line(f"and {len(kept.groups) - len(shown)} more; see: imgindex groups")
     else:
         line("try a smaller --min-cluster-size or --min-samples")
 

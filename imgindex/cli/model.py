@@ -12,6 +12,7 @@ from imgindex.config import Settings
 from imgindex.errors import SettingError
 from imgindex.records import to_json
 
+from .options import JsonOption  # noqa: TC001 - typer reads the annotations
 from .show import amount, as_columns, as_json, command, line, progress_bar
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ app = typer.Typer(
     help="See, fetch and bring in models.", no_args_is_help=True, rich_markup_mode=None
 )
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Write the result as JSON.")]
 LayerOption = Annotated[
     str | None,
     typer.Option(

@@ -11,7 +11,7 @@ from imgindex.records import NOISE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from imgindex.records import Group, GroupingSettings, Member
+    from imgindex.records import Decision, Group, GroupingSettings, Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Export:
         settings: how the grouping was made.
         created: when it was made, ISO 8601 in UTC.
         library: where the library lies.
+        decisions: what users said of groups and pictures; it is applied already.
 
     Raises:
         ExportError: a member names a group that is not there.
@@ -35,6 +36,7 @@ class Export:
     settings: GroupingSettings
     created: str
     library: str
+    decisions: Sequence[Decision] = ()
 
     def __post_init__(self) -> None:
         """Refuse a member that an export by groups would lose."""

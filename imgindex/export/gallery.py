@@ -46,7 +46,12 @@ def gallery_text(
     """
     if thumbnails_per_group < 0:
         raise SettingError(f"thumbnails_per_group is {thumbnails_per_group}; it starts at 0")
-    groups = {group: _pictures(members) for group, members in export.by_group().items()}
+    covers = {group.cover for group in export.groups}
+    groups = {
+        group: sorted(_pictures(members), key=lambda copies: copies[0].id not in covers)
+        for group, members in export.by_group().items()
+    }
+    names = {group.id: group.name or f"Group {group.id}" for group in export.groups}
     sizes = [len(pictures) for pictures in groups.values()]
     limit = _limit(sizes, thumbnails_per_group)
     total = sum(min(size, limit) for size in sizes)
@@ -60,7 +65,7 @@ def gallery_text(
                 done += 1
                 progress("export", done, total)
             yield Section(
-                heading="Noise" if group == NOISE else f"Group {group}",
+                heading="Noise" if group == NOISE else names[group],
                 note=_size(group, pictures),
                 cards=cards,
                 more=[_card(copies, None) for copies in pictures[limit:]],

@@ -54,6 +54,7 @@ def json_text(export: Export) -> Iterator[str]:
         "library": export.library,
         "created": export.created,
         "settings": to_json(export.settings),
+        "decisions": to_json(export.decisions),
         "groups": [
             {
                 **to_json(group),

@@ -12,7 +12,7 @@ Visualization, and Outlier Detection", ACM TKDD 10(1), 2015, doi:10.1145/2733381
 
 from .hdbscan import Before, Clusters, Tree, cluster, cut, grow, size_for
 from .identity import changes, inherit
-from .joining import REACH, Standing, join
+from .joining import REACH, Standing, join, shares
 from .neighbours import Neighbours
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "grow",
     "inherit",
     "join",
+    "shares",
     "size_for",
 ]

@@ -55,21 +55,42 @@ def join(run: Standing, near: Neighbours) -> Standing:
         Of the q points. Who votes for a point lends it strength: it is the sum of their strengths,
         each by its share of the votes. Its outlier score is the mean of all neighbours'.
     """
-    count = len(near.lists)
-    shares = neighbourhood.memberships(near.distances)
-    shares /= shares.sum(axis=1, keepdims=True)
-    groups = np.unique(run.labels[run.labels != NOISE])
-    votes = np.zeros((count, len(groups) + 1), np.float32)
-    which = np.searchsorted(groups, run.labels[near.lists])
-    for place in range(near.lists.shape[1]):
-        real = run.labels[near.lists[:, place]] != NOISE
-        votes[np.flatnonzero(real), which[real, place]] += shares[real, place]
+    groups, votes = shares(run, near)
+    lines = np.arange(len(votes))
     chosen = votes.argmax(axis=1)
-    member = votes[np.arange(count), chosen] >= _ENOUGH
+    member = votes[lines, chosen] >= _ENOUGH
     labels = np.where(member, np.append(groups, NOISE)[chosen], NOISE).astype(np.int32)
+    weights = _weights(near)
     lent = run.strengths[near.lists] * (run.labels[near.lists] == labels[:, None])
     return Standing(
         labels,
-        np.where(member, (shares * lent).sum(axis=1), 0).astype(np.float32),
-        (shares * run.outliers[near.lists]).sum(axis=1).astype(np.float32),
+        np.where(member, (weights * lent).sum(axis=1), 0).astype(np.float32),
+        (weights * run.outliers[near.lists]).sum(axis=1).astype(np.float32),
     )
+
+
+def shares(run: Standing, near: Neighbours) -> tuple[Labels, NDArray[np.float32]]:
+    """Count the votes of neighbours: soft membership.
+
+    Args:
+        run: the points that were grouped.
+        near: neighbours of q points among them.
+
+    Returns:
+        The groups, int32 [g] ascending, and what share of the votes each has, float32 [q, g + 1];
+        the last column is empty, so that there is one.
+    """
+    weights = _weights(near)
+    groups = np.unique(run.labels[run.labels != NOISE])
+    votes = np.zeros((len(weights), len(groups) + 1), np.float32)
+    for place in range(weights.shape[1]):
+        labels = run.labels[near.lists[:, place]]
+        real = np.flatnonzero(labels != NOISE)
+        votes[real, np.searchsorted(groups, labels[real])] += weights[real, place]
+    return groups, votes
+
+
+def _weights(near: Neighbours) -> NDArray[np.float32]:
+    seen = neighbourhood.memberships(near.distances)
+    out: NDArray[np.float32] = seen / seen.sum(axis=1, keepdims=True)
+    return out

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from imgindex.records import (
         Change,
+        Decision,
         Grouping,
         Hit,
         IndexedFile,
@@ -170,6 +171,15 @@ class Store(Protocol):
     def grouping(self) -> Grouping | None:
         """The grouping kept last; pictures pruned since then are left out."""
 
+    def decide(self, decision: Decision) -> int:
+        """Keep what a user decided; its own number does not count, the one it gets is returned."""
+
+    def decisions(self) -> list[Decision]:
+        """The decisions that hold, by number."""
+
+    def withdraw(self, number: int) -> bool:
+        """Forget a decision; False if there is none of that number."""
+
     def stats(self) -> StoreStats:
         """The store's figures."""
 
@@ -229,7 +239,7 @@ def joined_by(grouping: Grouping, joined: Grouping) -> Grouping:
         for name in ("labels", "strengths", "outliers", "exemplars", "joined", "places")
     }
     medoids = {group.id: group.medoid for group in grouping.groups}
-    groups = groups_of(ids, merged["labels"], merged["exemplars"], medoids)
+    groups = groups_of(ids, merged["labels"], merged["strengths"], merged["exemplars"], medoids)
     return replace(grouping, ids=ids, groups=groups, **merged)
 
 
@@ -242,11 +252,6 @@ def without(grouping: Grouping, here: Container[str]) -> Grouping:
     labels, strengths = grouping.labels[keep], grouping.strengths[keep]
     exemplars = grouping.exemplars[keep]
     medoids = {group.id: group.medoid for group in grouping.groups}
-    orphaned = {group for group, medoid in medoids.items() if medoid not in here}
-    # The strongest member left stands in for a medoid that is gone.
-    for at in strengths.argsort(kind="stable").tolist():
-        if labels[at] in orphaned:
-            medoids[int(labels[at])] = ids[at]
     return replace(
         grouping,
         ids=ids,
@@ -256,5 +261,5 @@ def without(grouping: Grouping, here: Container[str]) -> Grouping:
         exemplars=exemplars,
         joined=grouping.joined[keep],
         places=grouping.places[keep],
-        groups=groups_of(ids, labels, exemplars, medoids),
+        groups=groups_of(ids, labels, strengths, exemplars, medoids),
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from imgindex.records import Change, Grouping, GroupingSettings, SizedGroup, groups_of
+from imgindex.records import Change, Decision, Grouping, GroupingSettings, SizedGroup, groups_of
 
 from .base import without
 from .database import PRESENT
@@ -89,6 +90,46 @@ class KeptGroupings:
             if latest is not None and latest[1] == joined.created:
                 _put_members(db, latest[0], joined)
 
+    def decide(self, decision: Decision) -> int:
+        """See ``Store.decide``."""
+        with self._db.transaction() as db:
+            number = db.execute(
+                "INSERT INTO decision (kind, label, name, pictures) VALUES (?, ?, ?, ?)",
+                (
+                    decision.kind,
+                    decision.group,
+                    # As bytes: a name from the command line may hold any.
+                    None if decision.name is None else os.fsencode(decision.name),
+                    json.dumps(decision.pictures),
+                ),
+            ).lastrowid
+        return int(number or 0)
+
+    def decisions(self) -> list[Decision]:
+        """See ``Store.decisions``."""
+        with self._db.reading() as db:
+            try:
+                return [
+                    Decision(
+                        number,
+                        kind,
+                        label,
+                        None if name is None else os.fsdecode(name),
+                        tuple(json.loads(pictures)),
+                    )
+                    for number, kind, label, name, pictures in db.execute(
+                        "SELECT number, kind, label, name, pictures FROM decision ORDER BY number"
+                    )
+                ]
+            except (TypeError, ValueError) as error:
+                raise self._db.damaged("its decisions cannot be read") from error
+
+    def withdraw(self, number: int) -> bool:
+        """See ``Store.withdraw``."""
+        with self._db.transaction() as db:
+            gone = db.execute("DELETE FROM decision WHERE number = ?", (number,)).rowcount
+        return bool(gone)
+
 
 def _latest(db: sqlite3.Connection) -> tuple[int, str, str] | None:
     """Number, time and settings of the grouping saved last."""
@@ -133,17 +174,18 @@ def load(db: sqlite3.Connection) -> Grouping | None:
     ).fetchall()
     ids = tuple(member[0] for member in members)
     labels = np.array([member[1] for member in members], np.int32)
+    strengths = np.array([member[2] for member in members], np.float32)
     exemplars = np.array([member[4] for member in members], np.bool_)
     places = np.frombuffer(b"".join(member[6] for member in members), "<f4")
     return Grouping(
         ids=ids,
         labels=labels,
-        strengths=np.array([member[2] for member in members], np.float32),
+        strengths=strengths,
         outliers=np.array([member[3] for member in members], np.float32),
         exemplars=exemplars,
         joined=np.array([member[5] for member in members], np.bool_),
         places=places.reshape(len(ids), len(places) // max(1, len(ids))).astype(np.float32),
-        groups=groups_of(ids, labels, exemplars, medoids),
+        groups=groups_of(ids, labels, strengths, exemplars, medoids),
         settings=GroupingSettings(**json.loads(settings)),
         created=created,
     )

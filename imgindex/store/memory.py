@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from imgindex.records import (
         Change,
+        Decision,
         Grouping,
         IndexedFile,
         ModelPin,
@@ -47,6 +49,8 @@ class MemoryStore:
         self._files: dict[str, IndexedFile] = {}
         self._grouping: Grouping | None = None
         self._history: list[Change] = []
+        self._decisions: dict[int, Decision] = {}
+        self._decided = 0
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -205,6 +209,23 @@ class MemoryStore:
             if self._grouping is None:
                 return None
             return without(self._grouping, self._pictures.keys())
+
+    def decide(self, decision: Decision) -> int:
+        """See ``Store.decide``."""
+        with self._lock:
+            self._decided += 1
+            self._decisions[self._decided] = replace(decision, number=self._decided)
+            return self._decided
+
+    def decisions(self) -> list[Decision]:
+        """See ``Store.decisions``."""
+        with self._lock:
+            return list(self._decisions.values())
+
+    def withdraw(self, number: int) -> bool:
+        """See ``Store.withdraw``."""
+        with self._lock:
+            return self._decisions.pop(number, None) is not None
 
     def stats(self) -> StoreStats:
         """See ``Store.stats``."""

@@ -65,5 +65,12 @@ MIGRATIONS = (
         before TEXT NOT NULL,        -- JSON, pairs of id and size
         after TEXT NOT NULL
     );
+    CREATE TABLE decision (          -- what users said of groups and pictures
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        kind TEXT NOT NULL,
+        label INTEGER,               -- a group
+        name BLOB,
+        pictures TEXT NOT NULL       -- JSON, ids
+    );
     """,
 )
