@@ -138,7 +138,7 @@ def measure(
         paths = library.paths(ids)
         pictures = sort_out(folder, [paths[one] for one in ids])
         ranking = rank(vectors[pictures.rows], pictures.classes, progress)
-        labels = library.cluster(**density, progress=progress).labels[pictures.rows]
+        labels = library.cluster(**density, anew=True, progress=progress).labels[pictures.rows]
     groups = agreement(pictures.classes, labels)
     return Measured(report, vectors.shape[1], ids, pictures, ranking, groups)
 

@@ -113,6 +113,8 @@ def test_json_tells_how_the_grouping_was_made(tmp_path: Path, six: list[Member])
         "size": 4,
         "medoid": "m",
         "exemplars": ["m"],
+        "name": None,
+        "cover": None,
     }
     assert first["members"][0] == {
         "path": six[4].path,
