@@ -1,0 +1,124 @@
+"""The groups as the installed command shows and changes them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pictures import png, scene
+from PIL import Image
+
+from imgindex import Library
+
+IMGINDEX = Path(sys.executable).with_name("imgindex")
+
+
+@pytest.fixture
+def place(tmp_path: Path, model_file: Path) -> Path:
+    """Three families of near-equal pictures, 10, 8 and 6, grouped."""
+    generator = np.random.default_rng(0)
+    for family, count in enumerate((10, 8, 6)):
+        base = np.asarray(scene(50 + family, 48, 36), np.int16)
+        for member in range(count):
+            noisy = np.clip(base + generator.integers(-6, 7, base.shape), 0, 255)
+            image = Image.fromarray(noisy.astype(np.uint8))
+            path = tmp_path / "photos" / f"{family}-{member}.png"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(png(image))
+    with Library(tmp_path / "lib", model=model_file, device="cpu") as library:
+        library.add([tmp_path / "photos"])
+        library.cluster(min_cluster_size=4, min_samples=2, space="descriptor")
+    return tmp_path
+
+
+def run(place: Path, *arguments: str, code: int = 0) -> str:
+    done = subprocess.run(
+        [IMGINDEX, *arguments],
+        cwd=place,
+        env={**os.environ, "IMGINDEX_LIBRARY": "lib"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, (done.returncode, done.stderr)
+    return done.stdout or done.stderr
+
+
+def sizes(place: Path) -> dict[int, int]:
+    told: list[dict[str, Any]] = json.loads(run(place, "groups", "--json"))
+    return {group["id"]: group["size"] for group in told}
+
+
+def test_groups_are_listed_by_size_and_shown_with_their_members(place: Path) -> None:
+    assert sizes(place) == {0: 10, 1: 8, 2: 6}
+    lines = run(place, "groups").splitlines()
+    assert lines[0].split() == ["group", "pictures", "cover"]
+    assert [line.split()[:2] for line in lines[1:]] == [["0", "10"], ["1", "8"], ["2", "6"]]
+    shown = run(place, "groups", "show", "1")
+    assert shown.startswith("group 1: 8 pictures, tightness ")
+    assert shown.count(".png") == 8
+    told = json.loads(run(place, "groups", "show", "1", "--json"))
+    assert {Path(path).name[0] for one in told["members"] for path in one["paths"]} == {"1"}
+    assert 0 < told["tightness"] <= 1
+
+
+def test_names_and_covers_last_through_the_next_run_and_can_be_forgotten(place: Path) -> None:
+    run(place, "groups", "name", "2", "Lisbon, 2024")
+    run(place, "groups", "cover", "2", "photos/2-3.png")
+    run(place, "cluster", "--space", "descriptor", "--min-cluster-size", "4", "--min-samples", "2")
+    listed = run(place, "groups")
+    assert "Lisbon, 2024" in listed
+    assert listed.splitlines()[3].endswith("2-3.png")
+    run(place, "export", "groups.json")
+    exported = json.loads((place / "groups.json").read_bytes())
+    assert [group["name"] for group in exported["groups"]] == [None, None, "Lisbon, 2024"]
+    assert len(exported["decisions"]) == 2
+    assert run(place, "groups", "decisions").count("\n") == 2
+    run(place, "groups", "forget", "1")
+    assert "Lisbon" not in run(place, "groups")
+    assert "no decision" in run(place, "groups", "forget", "1", code=1)
+
+
+def test_pictures_are_put_together_and_kept_apart(place: Path) -> None:
+    run(place, "groups", "together", "photos/0-0.png", "photos/1-0.png", "photos/1-1.png")
+    together = sizes(place)
+    assert sorted(together.values()) != [6, 8, 10]
+    assert sum(together.values()) == 24
+    run(place, "groups", "forget", "1")
+    assert sizes(place) == {0: 10, 1: 8, 2: 6}
+    run(place, "groups", "apart", "photos/0-0.png", "photos/0-1.png")
+    assert sizes(place)[0] == 9
+
+
+def test_history_tells_what_became_of_groups(place: Path, model_file: Path) -> None:
+    for file in (place / "photos").glob("2-*.png"):
+        file.unlink()
+    run(place, "index", "photos", "--model", str(model_file))
+    run(place, "cluster", "--space", "descriptor", "--min-cluster-size", "4", "--min-samples", "2")
+    told = json.loads(run(place, "groups", "--history", "--json"))
+    assert [change["kind"] for change in told].count("new") == 3
+    assert [change["before"][0]["id"] for change in told if change["kind"] == "gone"] == [2]
+    assert "gone" in run(place, "groups", "--history")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["groups", "show", "77"], 1, "77"),
+        (["groups", "name", "77", "x"], 1, "77"),
+        (["groups", "cover", "0", "photos/1-0.png"], 1, "1-0.png"),
+        (["groups", "together", "photos/0-0.png"], 2, ""),
+        (["groups", "apart", "photos/0-0.png", "nosuch.png"], 1, "nosuch.png"),
+    ],
+)
+def test_what_cannot_be_done_is_told(
+    place: Path, arguments: list[str], code: int, said: str
+) -> None:
+    assert said in run(place, *arguments, code=code)
+    assert sizes(place) == {0: 10, 1: 8, 2: 6}
