@@ -51,6 +51,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--run", type=Path, default=Path("build/vgg16"), help="where all goes")
     parser.add_argument("--minutes", type=float, default=16, help="to train for, in all")
     parser.add_argument("--stop-after", type=float, help="minutes until this call stops training")
+    parser.add_argument(
+        "--finish", action="store_true", help="take the checkpoint as trained, however far it is"
+    )
     parser.add_argument("--batch", type=int, default=1024, help="pictures a step")
     parser.add_argument(
         "--sizes", type=int, nargs=3, default=(96, 128, 160), help="sides to train at, in turn"
@@ -120,7 +123,7 @@ def taught(
         run.plan = planned(run, lesson, wanted, options.minutes * 60)
         run.save(path)
     print(run.plan, flush=True)
-    done = go_on(run, lesson, path, until)
+    done = options.finish or go_on(run, lesson, path, until)
     plot(run, validation.teachers["mean"], options.run / "curve.png")
     if not done:
         sys.exit(f"stopped at step {run.step}; the same command goes on from here")
