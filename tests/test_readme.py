@@ -93,7 +93,7 @@ def test_the_fields_of_json_are_those_in_the_table(place: Path) -> None:
     def fields(command: str) -> list[str]:
         return re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", rows[command]))
 
-    shell("imgindex index demo/sea --model untrained", place, "other")
+    shell("imgindex index demo/sea demo/night --model untrained", place, "other")
     for command, arguments in (
         ("index", "demo/sea"),
         ("search", "demo/sea/sea-03.jpg"),
