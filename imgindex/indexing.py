@@ -58,7 +58,8 @@ def index(
         if prune:
             store.prune()
         store.refresh(progress)
-        joined = regrouping.join(store, progress) if run.todo else 0
+        if run.todo:
+            regrouping.join(store, progress)
     return AddReport(
         added=run.added,
         reused=run.reused,
@@ -66,7 +67,6 @@ def index(
         removed=len(run.gone),
         unchanged=run.unchanged,
         skipped=tuple(run.skipped),
-        joined=joined,
         model=pin.name,
         device=resources.device if run.added else None,
         seconds=round(time.perf_counter() - started, 3),

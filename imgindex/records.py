@@ -228,7 +228,6 @@ class AddReport:
         removed: files that have vanished since the last run; no result names them any more.
         unchanged: files with the size and time of the last run; not even opened.
         skipped: files that cannot be read as pictures, in the order of the walk.
-        joined: pictures that found a group; those that became noise do not count.
         model: name of the model.
         device: what really computed, for example ``cpu`` or ``cuda:0``; None if nothing had to be.
         seconds: wall time of the run.
@@ -241,7 +240,6 @@ class AddReport:
     removed: int
     unchanged: int
     skipped: tuple[Skipped, ...]
-    joined: int
     model: str
     device: str | None
     seconds: float
@@ -399,15 +397,11 @@ def groups_of(
 
 @dataclass(frozen=True, slots=True)
 class ClusterReport:
-    """What one run of grouping found: counts of pictures, groups, and pictures that are noise.
-
-    ``stale`` says why the grouping before was out of date, so that this one began anew.
-    """
+    """What one run of grouping found: counts of pictures, groups, and pictures that are noise."""
 
     pictures: int
     groups: int
     noise: int
-    stale: str | None
     settings: GroupingSettings
     seconds: float
 

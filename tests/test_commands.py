@@ -247,9 +247,11 @@ def test_errors_are_one_line_and_a_code(
 def test_every_command_has_json_and_an_example(tmp_path: Path) -> None:
     names = ["index", "search", "cluster", "export", "status", "verify"]
     names += [f"model {name}" for name in ("list", "info", "pull", "import")]
-    listed = run("--help", home=tmp_path).text + run("model", "--help", home=tmp_path).text
+    names += [f"groups {name}" for name in ("show", "name", "cover", "together", "apart")]
+    names += [f"groups {name}" for name in ("decisions", "forget")]
+    listed = "".join(run(*of, "--help", home=tmp_path).text for of in ([], ["model"], ["groups"]))
     commands = set(re.findall(r"^  (\w+) +[A-Z]", listed, re.MULTILINE)) - {"QUERY"}
-    assert commands == {name.split()[-1] for name in names} | {"model"}
+    assert commands == {name.split()[-1] for name in names} | {"model", "groups"}
     for name in names:
         shown = run(*name.split(), "--help", home=tmp_path).text
         assert "--json" in shown, name

@@ -158,8 +158,6 @@ def index(  # noqa: PLR0913 - one parameter an option
             f"reused {report.reused:,} · moved {report.moved:,} · removed {report.removed:,} · "
             f"unchanged {report.unchanged:,} · skipped {len(report.skipped):,}"
         )
-        if report.joined:
-            line(f"{counted(report.joined, 'new picture')} joined groups that were there")
         line(f"library {where}")
         skipped_lines(report.skipped)
     if report.model == "untrained":
@@ -342,10 +340,11 @@ def cluster(  # noqa: PLR0913 - one parameter an option
         pictures=len(grouping.ids),
         groups=len(grouping.groups),
         noise=int((grouping.labels == NOISE).sum()),
-        stale=stale,
         settings=grouping.settings,
         seconds=round(time.perf_counter() - started, 3),
     )
+    if stale:
+        note(f"note: begun anew, since {stale}")
     if json:
         as_json(report)
         return
@@ -354,8 +353,6 @@ def cluster(  # noqa: PLR0913 - one parameter an option
         f"in {duration(report.seconds)}; {report.noise:,} are noise "
         f"({report.noise / max(1, report.pictures):.0%})"
     )
-    if stale:
-        line(f"begun anew: {stale}")
     if shown:
         groups.table(shown, covers)
         if len(kept.groups) > len(shown):
