@@ -69,6 +69,12 @@ def scattered(seed: int, count: int, dimension: int = 6) -> Rows:
     return unit(np.random.default_rng(seed).normal(size=(count, dimension)))
 
 
+def test_where_nothing_can_be_kept_it_is_compiled_all_the_same() -> None:
+    room: dict[str, Any] = {}
+    exec(compile("def double(value):\n    return 2 * value\n", "<nowhere>", "exec"), room)  # noqa: S102 - code without a file
+    assert compiled.compiled(room["double"])(21) == 42
+
+
 # Neighbours
 
 

@@ -22,9 +22,11 @@ _LEAST_SLICE = 1024
 
 def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Compile a function when it is first called; it lets other threads run meanwhile."""
-    return cast(
-        "Callable[Arguments, Result]", numba.njit(cache=True, nogil=True, fastmath=True)(function)
-    )
+    try:
+        made = numba.njit(cache=True, nogil=True, fastmath=True)(function)
+    except RuntimeError:  # neither beside the code nor in the user's cache may anything be written
+        made = numba.njit(nogil=True, fastmath=True)(function)
+    return cast("Callable[Arguments, Result]", made)
 
 
 def in_slices(work: Callable[[int, int], object], stop: int, start: int = 0) -> None:
