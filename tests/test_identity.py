@@ -135,8 +135,8 @@ RUN = Standing(
     [
         ([0, 1, 2], [0.1, 0.1, 0.1], 4),
         ([3, 0, 1], [0.0, 0.5, 0.5], 9),
-        ([0, 3, 5], [0.1, 0.1, 0.1], -1),  # a third each: nobody has enough
-        ([5, 0, 1], [0.0, 0.9, 0.9], -1),
+        ([0, 3, 5, 5], [0.1, 0.1, 0.1, 0.1], -1),  # a quarter each: nobody has enough
+        ([5, 0, 5], [0.0, 0.9, 0.9], -1),
     ],
 )
 def test_neighbours_vote(lists: list[int], distances: list[float], label: int) -> None:

@@ -989,7 +989,7 @@ def test_a_library_that_has_grown_much_says_so(library: Library, families: Path)
 
 def test_a_grouping_is_written_as_a_table(library: Library, families: Path, tmp_path: Path) -> None:
     library.add([families])
-    library.cluster(min_cluster_size=3, min_samples=2)
+    library.cluster(min_cluster_size=3, min_samples=2, space="descriptor")
     report = library.export(tmp_path / "groups.csv")
     assert (report.kind, report.files, report.pictures, report.groups) == ("csv", 20, 20, 3)
     with (tmp_path / "groups.csv").open(newline="", encoding="utf-8") as table:

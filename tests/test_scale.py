@@ -17,6 +17,7 @@ from test_store import file, picture
 
 from imgindex.errors import SettingError
 from imgindex.grouping import (
+    Tree,
     cluster,
     compiled,
     coordinates,
@@ -360,3 +361,47 @@ def test_links_are_those_of_the_index(tmp_path: Path) -> None:
     for point in range(30):
         (other,) = set(nearest[point].tolist()) - {point}
         assert (point, other) in linked
+
+
+def test_layouts_stand_side_by_side_and_each_is_kept() -> None:
+    rows = mixture(1)
+    lists = lists_of(rows, 15)
+    both = neighbourhood.embed(rows, lists, no_progress, layouts=2)
+    alone = neighbourhood.embed(rows, lists, no_progress)
+    np.testing.assert_array_equal(both[:, :5], alone)
+    assert not np.array_equal(both[:, :5], both[:, 5:])
+    known = both.copy()
+    known[:7] = np.nan
+    fitted = neighbourhood.embed(rows, lists, no_progress, places=known)
+    np.testing.assert_array_equal(fitted[7:], both[7:])
+    assert np.isfinite(fitted).all()
+
+
+@pytest.mark.parametrize(("points", "layouts"), [(1, 16), (5_000, 16), (20_000, 4), (10**6, 1)])
+def test_small_libraries_get_more_layouts(points: int, layouts: int) -> None:
+    assert neighbourhood.layouts_for(points) == layouts
+
+
+def test_the_nearest_of_equal_places_are_never_the_point_itself() -> None:
+    places = np.zeros((50, 3), np.float32)
+    places[40:] = np.arange(30).reshape(10, 3) + 1
+    found = coordinates.nearest(places, np.arange(50), 4)
+    assert found.lists.shape == (50, 4)
+    assert not (found.lists == np.arange(50)[:, None]).any()
+    assert (found.distances[:40] == 0).all()
+    assert (np.diff(found.distances, axis=1) >= 0).all()
+
+
+def test_noise_beside_a_group_joins_it_in_the_neighbourhood() -> None:
+    # What a pair of groups loses before it parts is noise to HDBSCAN.
+    heaps = [np.linspace(at, at + 1, 30) for at in (0, 1.6, 20)]
+    line = np.concatenate([*heaps, [-0.8, -1.6]])
+    places = np.stack([line, np.zeros_like(line)], axis=1).astype(np.float32)
+    rows = unit(np.random.default_rng(0).normal(size=(92, 8)))
+    edges = coordinates.spanning_tree(places, 5, no_progress)
+    everyone = np.arange(92)
+    for known, noise in ((places, 0), (places[:, :0], 2)):
+        tree = Tree(edges, everyone, everyone, known, 1)
+        found = cut(tree, rows, min_cluster_size=20)
+        assert int((found.labels < 0).sum()) == noise
+        assert not found.exemplars[90:].any()

@@ -13,12 +13,36 @@ import numpy as np
 from hdbscan._hdbscan_boruvka import KDTreeBoruvkaAlgorithm
 from sklearn.neighbors import KDTree
 
+from .neighbours import Neighbours
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from imgindex.records import Progress, Rows
 
 _LEAF = 40
+
+
+def nearest(places: Rows, of: NDArray[np.intp], k: int) -> Neighbours:
+    """The nearest others of some points.
+
+    Args:
+        places: float32 [n, few].
+        of: intp [m], the points.
+        k: how many others, 1 .. n - 1.
+
+    Returns:
+        Lists of the m points.
+    """
+    distances, found = KDTree(places, leaf_size=_LEAF).query(places[of], k + 1)
+    others = found != of[:, None]
+    # At equal places a point need not be first among its own nearest, or there at all.
+    others[others.all(axis=1), -1] = False
+    shape = len(of), k
+    return Neighbours(
+        found[others].reshape(shape).astype(np.int32),
+        distances[others].reshape(shape).astype(np.float32),
+    )
 
 
 def spanning_tree(places: Rows, min_samples: int, progress: Progress) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from imgindex.records import NOISE, no_progress
 
 from . import coordinates, forest, neighbourhood
 from .condensed_tree import select
+from .joining import REACH, Standing, join
 from .mutual_reachability import core_distances, distances
 from .neighbours import measure
 from .spanning_tree import spanning_tree
@@ -186,7 +187,8 @@ def grow(  # noqa: PLR0913 - each is a setting of its own, by keyword
         if space == "descriptor":
             edges = forest.spanning_tree(points, lists, links, samples, progress)
         else:
-            found = neighbourhood.embed(points, lists, progress, places=known)
+            layouts = neighbourhood.layouts_for(len(points))
+            found = neighbourhood.embed(points, lists, progress, layouts=layouts, places=known)
             edges = coordinates.spanning_tree(found, samples, progress)
     # Rows that differ only in rounding can be 0 apart in float32; a density must stay finite.
     np.maximum(edges[:, 2], np.finfo(np.float32).eps, out=edges[:, 2])
@@ -207,7 +209,7 @@ def cut(
 
     Returns:
         The groups, numbered by size; equal sizes by the first member's row. Equal rows get equal
-        results.
+        results. In the neighbourhood embedding noise whose neighbours are in a group joins it.
 
     Raises:
         SettingError: min_cluster_size is out of range.
@@ -227,16 +229,32 @@ def cut(
     labels, strengths, outliers = select(
         tree.edges, min_cluster_size, largest=tree.largest, before=known
     )
+    exemplars = (labels != NOISE) & (strengths >= _FULL_STRENGTH)
+    if tree.places.size:
+        labels, strengths = _taken_in(tree.places, Standing(labels, strengths, outliers))
     labels = by_size(labels[tree.which])
-    strengths = strengths[tree.which]
     return Clusters(
         labels,
-        strengths,
+        strengths[tree.which],
         outliers[tree.which],
-        (labels != NOISE) & (strengths >= _FULL_STRENGTH),
+        exemplars[tree.which],
         medoids(rows, labels),
         tree.places[tree.which],
     )
+
+
+def _taken_in(places: Rows, run: Standing) -> tuple[Labels, NDArray[np.float32]]:
+    """Labels and strengths once the noise at the edge of groups has joined them.
+
+    HDBSCAN drops whatever a group loses before it is densest; people count that in.
+    """
+    noise = np.flatnonzero(run.labels == NOISE)
+    labels, strengths = run.labels.copy(), run.strengths.copy()
+    if len(noise):
+        near = coordinates.nearest(places, noise, min(REACH, len(places) - 1))
+        found = join(run, near)
+        labels[noise], strengths[noise] = found.labels, found.strengths
+    return labels, strengths
 
 
 def size_for(tree: Tree, groups: int) -> int:

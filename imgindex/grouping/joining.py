@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 REACH = neighbourhood.NEIGHBOURS
 """Neighbours that vote, where there are so many."""
-_ENOUGH = 0.4
+_ENOUGH = 0.3
 """Share of the votes that makes a member; with less a point is noise."""
 
 
