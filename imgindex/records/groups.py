@@ -1,0 +1,204 @@
+"""Groups of pictures: what was found, what users decided, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from .base import Labels, Skipped, Space
+
+DecisionKind = Literal["name", "cover", "together", "apart"]
+ChangeKind = Literal["kept", "split", "merged", "new", "gone"]
+
+MIN_CLUSTER_SIZE = 8
+"""The default: of 5 to 20 it agreed best with the classes of six labelled sets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One group of pictures.
+
+    Attributes:
+        id: its number. It stays from run to run while the group is the same; no other group ever
+            gets it.
+        size: pictures in it.
+        medoid: id of the member nearest to the group's mean direction.
+        exemplars: ids of the members at the group's densest level.
+        name: what users call it.
+        cover: id of the member that users pinned to stand for it; None lets the medoid.
+    """
+
+    id: int
+    size: int
+    medoid: str
+    exemplars: tuple[str, ...]
+    name: str | None = None
+    cover: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a user said of a group or of pictures; it holds for every run until it is forgotten.
+
+    Attributes:
+        number: what it goes by; from 1, no number is used twice.
+        kind: ``name`` (a group is called so), ``cover`` (a picture stands for a group),
+            ``together`` (pictures belong in one group) or ``apart`` (all but the first picture do
+            not belong in the first one's group).
+        group: the group named or covered; for ``together`` the id of the group that the pictures
+            form when all of them are noise; else None.
+        name: the name; else None.
+        pictures: ids of the pictures.
+    """
+
+    number: int
+    kind: DecisionKind
+    group: int | None
+    name: str | None
+    pictures: tuple[str, ...]
+
+
+class SizedGroup(NamedTuple):
+    """A group as history names it: its id, and how many pictures it had."""
+
+    id: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of groups in one run of grouping.
+
+    Attributes:
+        created: the run, by its time; ISO 8601 in UTC.
+        kind: ``kept``, ``split`` (one became several), ``merged`` (several became one), ``new`` or
+            ``gone``.
+        before: the groups of the run before, by id.
+        after: the groups of this run, by id.
+    """
+
+    created: str
+    kind: ChangeKind
+    before: tuple[SizedGroup, ...]
+    after: tuple[SizedGroup, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupingSettings:
+    """How a grouping was made.
+
+    Attributes:
+        min_cluster_size: smallest number of pictures that counts as a group.
+        min_samples: the core distance of a picture reaches to its min_samples-th neighbour.
+        space: what HDBSCAN ran on.
+        model: name of the embedding model.
+    """
+
+    min_cluster_size: int
+    min_samples: int
+    space: Space
+    model: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grouping:
+    """A grouping of the library; row i of every array is picture ``ids[i]``.
+
+    Attributes:
+        ids: picture ids, ascending.
+        labels: int32 [n], group of each picture, -1 for noise.
+        strengths: float32 [n] in [0, 1], how firmly a picture sits in its group; 0 for noise.
+        outliers: float32 [n] in [0, 1], GLOSH outlier scores.
+        exemplars: bool [n], True for a picture at its group's densest level.
+        joined: bool [n], True for a picture that was put into its group, or found to be noise,
+            when it came, after the run.
+        places: float32 [n, w], where the neighbourhood embedding has each picture; NaN for those
+            that came after the run, and w is 0 in other spaces.
+        groups: the groups, by falling size, equal sizes by id; one whose pictures were all pruned
+            since the run is left out.
+        settings: how it was made.
+        created: when, ISO 8601 in UTC.
+    """
+
+    ids: tuple[str, ...]
+    labels: Labels
+    strengths: NDArray[np.float32]
+    outliers: NDArray[np.float32]
+    exemplars: NDArray[np.bool_]
+    joined: NDArray[np.bool_]
+    places: NDArray[np.float32]
+    groups: tuple[Group, ...]
+    settings: GroupingSettings
+    created: str
+
+
+def groups_of(
+    ids: Sequence[str],
+    labels: Labels,
+    strengths: NDArray[np.float32],
+    exemplars: NDArray[np.bool_],
+    medoids: Mapping[int, str],
+) -> tuple[Group, ...]:
+    """The groups of a grouping, by falling size, equal sizes by id.
+
+    Args:
+        ids: picture ids.
+        labels: int32 [n], each a key of ``medoids`` or -1.
+        strengths: float32 [n].
+        exemplars: bool [n].
+        medoids: of each group. For one that is not in it (any more) the strongest member stands in,
+            and a group without members is left out.
+    """
+    members: dict[int, list[int]] = {}
+    for at, label in enumerate(labels.tolist()):
+        members.setdefault(label, []).append(at)
+    groups = []
+    for group, medoid in medoids.items():
+        own = members.get(group, [])
+        here = [ids[at] for at in own]
+        if own:
+            strongest = ids[max(own, key=strengths.__getitem__)]
+            shown = tuple(ids[at] for at in own if exemplars[at])
+            groups.append(Group(group, len(own), medoid if medoid in here else strongest, shown))
+    return tuple(sorted(groups, key=lambda group: (-group.size, group.id)))
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterReport:
+    """What one run of grouping found: counts of pictures, groups, and pictures that are noise."""
+
+    pictures: int
+    groups: int
+    noise: int
+    settings: GroupingSettings
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file in a grouping, as exports list it; group -1 is noise."""
+
+    path: str
+    id: str
+    group: int
+    strength: float
+    outlier: float
+    exemplar: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What an export wrote: where, of which kind, how many files of the library it names."""
+
+    target: str
+    kind: str
+    pictures: int
+    files: int
+    groups: int
+    skipped: tuple[Skipped, ...]
