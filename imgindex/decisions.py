@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .errors import SettingError
-from .records import NOISE, Decision, groups_of
+from .records import NOISE, Decision, Group
 from .regrouping import next_id, votes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .records import DecisionKind, Group, Grouping
+    from .records import DecisionKind, Grouping
     from .store import Store
 
 
@@ -36,7 +36,7 @@ def decided(store: Store) -> Grouping | None:
             and here[0] == where.get(decision.pictures[0])
         ):
             kept = _apart(store, kept, here)
-    return replace(kept, groups=tuple(_shown(kept, decisions)))
+    return _shown(kept, decisions)
 
 
 def decide(
@@ -71,7 +71,8 @@ def _together(kept: Grouping, here: Sequence[int], own: int) -> Grouping:
     members = [at for at in here if kept.labels[at] != NOISE]
     group = int(kept.labels[max(members, key=kept.strengths.__getitem__)]) if members else own
     moved = [at for at in here if kept.labels[at] != group]
-    return _moved(kept, moved, [group] * len(moved), [1.0] * len(moved), {own: kept.ids[here[0]]})
+    made = () if members else (Group(own, 0, kept.ids[here[0]], ()),)
+    return _moved(kept, moved, [group] * len(moved), [1.0] * len(moved)).counted(made)
 
 
 def _apart(store: Store, kept: Grouping, here: Sequence[int]) -> Grouping:
@@ -81,7 +82,7 @@ def _apart(store: Store, kept: Grouping, here: Sequence[int]) -> Grouping:
     if not moved:
         return kept
     found = votes(store, kept, [kept.ids[at] for at in moved], but=group)
-    return _moved(kept, moved, found.labels.tolist(), found.strengths.tolist(), {})
+    return _moved(kept, moved, found.labels.tolist(), found.strengths.tolist()).counted()
 
 
 def _moved(
@@ -89,28 +90,27 @@ def _moved(
     at: Sequence[int],
     labels: Sequence[int],
     strengths: Sequence[float],
-    medoids: dict[int, str],
 ) -> Grouping:
     at = list(at)
-    new = kept.labels.copy(), kept.strengths.copy(), kept.exemplars.copy()
-    new[0][at], new[1][at], new[2][at] = labels, strengths, False
-    known = medoids | {group.id: group.medoid for group in kept.groups}
-    groups = groups_of(kept.ids, *new, known)
-    return replace(kept, labels=new[0], strengths=new[1], exemplars=new[2], groups=groups)
+    new = kept.labels.copy(), kept.parts.copy(), kept.strengths.copy(), kept.exemplars.copy()
+    new[0][at], new[1][at], new[2][at], new[3][at] = labels, labels, strengths, False
+    return replace(kept, labels=new[0], parts=new[1], strengths=new[2], exemplars=new[3])
 
 
-def _shown(kept: Grouping, decisions: Sequence[Decision]) -> Sequence[Group]:
+def _shown(kept: Grouping, decisions: Sequence[Decision]) -> Grouping:
     """The groups with their names and covers; a cover that has left its group is passed over."""
-    of = dict(zip(kept.ids, kept.labels.tolist(), strict=True))
     names = {one.group: one.name for one in decisions if one.kind == "name"}
+    chosen = {one.group: one.pictures[0] for one in decisions if one.kind == "cover"}
+    members = kept.members() if chosen else {}
     covers = {
-        one.group: picture_id
-        for one in decisions
-        if one.kind == "cover"
-        for picture_id in one.pictures
-        if of.get(picture_id) == one.group
+        group: picture_id
+        for group, picture_id in chosen.items()
+        if group is not None and picture_id in {kept.ids[at] for at in members.get(group, ())}
     }
-    return [
-        replace(group, name=names.get(group.id), cover=covers.get(group.id))
-        for group in kept.groups
-    ]
+
+    def shown(groups: Sequence[Group]) -> tuple[Group, ...]:
+        return tuple(
+            replace(group, name=names.get(group.id), cover=covers.get(group.id)) for group in groups
+        )
+
+    return replace(kept, groups=shown(kept.groups), subgroups=shown(kept.subgroups))

@@ -291,7 +291,7 @@ class Library:
         kept = self.grouping()
         self._check_group(kept, group_id)
         picture_id = identify(self._resources, picture)
-        if picture_id not in kept.ids or kept.labels[kept.ids.index(picture_id)] != group_id:
+        if picture_id not in {kept.ids[at] for at in kept.members()[group_id]}:
             raise QueryError(f"{os.fspath(picture)} is not in group {group_id}; choose a member")
         return decide(self._resources.store(), "cover", group=group_id, pictures=[picture_id])
 
@@ -334,7 +334,7 @@ class Library:
 
     @staticmethod
     def _check_group(kept: Grouping, group_id: int) -> None:
-        if all(group.id != group_id for group in kept.groups):
+        if all(group.id != group_id for group in kept.every_group):
             raise QueryError(f"there is no group {group_id}; see: imgindex groups")
 
     def members(self) -> list[Member]:
@@ -343,18 +343,10 @@ class Library:
         Raises:
             GroupingError: there is no grouping yet.
         """
-        return self._members(self.grouping())
+        from .exporting import members
 
-    def _members(self, kept: Grouping) -> list[Member]:
-        paths = self._resources.store().paths(kept.ids)
-        columns = (kept.labels, kept.strengths, kept.outliers, kept.exemplars)
-        return [
-            Member(path, picture_id, *values)
-            for picture_id, *values in zip(
-                kept.ids, *(column.tolist() for column in columns), strict=True
-            )
-            for path in paths.get(picture_id, [])
-        ]
+        kept = self.grouping()
+        return members(self._resources.store(), kept)
 
     def export(
         self,
@@ -379,20 +371,12 @@ class Library:
             ExportError: the target is taken, or cannot be written.
         """
         from . import export
+        from .exporting import export_of
 
         kept = self.grouping()
-        members = self._members(kept)
-        here = {member.group for member in members}
         return export.write(
             self._target(target, force=force),
-            export.Export(
-                members=members,
-                groups=[group for group in kept.groups if group.id in here],
-                settings=kept.settings,
-                created=kept.created,
-                library=self._resources.store().url,
-                decisions=self.decisions(),
-            ),
+            export_of(self._resources.store(), kept),
             kind=kind,
             link=link,
             thumbnail=self.thumbnail,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from .errors import GroupingError
-from .records import NOISE, Grouping, GroupingSettings, groups_of
+from .records import NOISE, Group, Grouping, GroupingSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .grouping import Before, Neighbours, Standing
-    from .records import Labels, Progress, Rows, Space
+    from .grouping import Before, Neighbours, Nest, Standing
+    from .records import Progress, Rows, Space
     from .resources import Resources
     from .store import Store
 
@@ -68,35 +68,51 @@ def cluster(  # noqa: PLR0913 - see Library.cluster
     if about is not None:
         min_cluster_size = grouping.size_for(tree, about)
     found = grouping.cut(tree, rows, min_cluster_size=min_cluster_size, before=loyal)
-    old, old_sizes = _old_labels(last, ids)
-    shared = old >= NOISE
-    names = grouping.inherit(old[shared], found.labels[shared], len(found.medoids), next_id(store))
-    labels = np.append(names, np.int32(NOISE))[found.labels]
-    medoids = {
-        group: ids[at] for group, at in zip(names.tolist(), found.medoids.tolist(), strict=True)
-    }
+    at = _positions(last, ids)
+    shared = at >= 0
+    nest = grouping.Nest(found.parts[shared], dict(enumerate(found.parents.tolist())))
+    first_free = next_id(store)
+    names = grouping.inherit(_nest(last, at[shared]), nest, first_free)
+    named = np.array([*(names[group] for group in range(len(names))), NOISE], np.int32)
     result = Grouping(
         ids=ids,
-        labels=labels,
+        labels=named[found.labels],
+        parts=named[found.parts],
         strengths=found.strengths,
         outliers=found.outliers,
         exemplars=found.exemplars,
         joined=np.zeros(len(ids), np.bool_),
         places=found.places,
-        groups=groups_of(ids, labels, found.strengths, found.exemplars, medoids),
+        groups=tuple(
+            Group(
+                names[group], 0, ids[medoid], (), parent=None if inside == NOISE else names[inside]
+            )
+            for group, (medoid, inside) in enumerate(
+                zip(found.medoids.tolist(), found.parents.tolist(), strict=True)
+            )
+        ),
+        subgroups=(),
         settings=GroupingSettings(min_cluster_size, min_samples, space, pin.name),
         created=datetime.now(UTC).isoformat(timespec="microseconds"),
+        next_id=max(first_free, *(one + 1 for one in names.values()), 0),
+    ).counted()
+    changes = grouping.changes(
+        np.empty(0, np.int32) if last is None else last.labels[at[shared]],
+        result.labels[shared],
+        {group.id: group.size for group in last.groups} if last else {},
+        {group.id: group.size for group in result.groups},
+        result.created,
     )
-    sizes = {group.id: group.size for group in result.groups}
-    changes = grouping.changes(old[shared], labels[shared], old_sizes, sizes, result.created)
     store.save_grouping(result, changes)
     return result
 
 
-def _positions(last: Grouping, ids: Sequence[str]) -> NDArray[np.intp]:
+def _positions(last: Grouping | None, ids: Sequence[str]) -> NDArray[np.intp]:
     """Where each picture is in the last grouping, intp [n]; -1 for one that is not."""
     import numpy as np
 
+    if last is None:
+        return np.full(len(ids), -1, np.intp)
     where = {picture_id: at for at, picture_id in enumerate(last.ids)}
     return np.array([where.get(picture_id, -1) for picture_id in ids], np.intp)
 
@@ -115,21 +131,24 @@ def _before(last: Grouping, ids: Sequence[str]) -> Before:
     return grouping.Before(labels, places if known.any() else places[:, :0])
 
 
-def _old_labels(last: Grouping | None, ids: Sequence[str]) -> tuple[Labels, dict[int, int]]:
-    """Where pictures were, int32 [n], below -1 for new ones; and the size of each old group."""
+def _nest(last: Grouping | None, at: NDArray[np.intp]) -> Nest:
+    """The groups that some pictures of the last grouping were in."""
     import numpy as np
 
+    from .grouping import Nest
+
     if last is None:
-        return np.full(len(ids), NOISE - 1, np.int32), {}
-    at = _positions(last, ids)
-    labels = np.where(at >= 0, np.append(last.labels, np.int32(0))[at], np.int32(NOISE - 1))
-    return labels.astype(np.int32), {group.id: group.size for group in last.groups}
+        return Nest(np.empty(0, np.int32), {})
+    parents = {
+        group.id: NOISE if group.parent is None else group.parent for group in last.every_group
+    }
+    return Nest(last.parts[at], parents)
 
 
 def next_id(store: Store) -> int:
     """The first id that no group ever had."""
     kept = store.grouping()
-    used = {group.id for group in kept.groups} if kept else set()
+    used = {kept.next_id - 1} if kept else set()
     for change in store.history():
         used.update(group.id for group in change.after)
     used.update(one.group for one in store.decisions() if one.group is not None)
@@ -263,14 +282,17 @@ def _joined(store: Store, kept: Grouping, ids: Sequence[str]) -> Grouping:
     return Grouping(
         ids=tuple(ids),
         labels=new.labels,
+        parts=new.labels,
         strengths=new.strengths,
         outliers=new.outliers,
         exemplars=none,
         joined=~none,
         places=np.full((len(ids), kept.places.shape[1]), np.nan, np.float32),
         groups=kept.groups,
+        subgroups=kept.subgroups,
         settings=kept.settings,
         created=kept.created,
+        next_id=kept.next_id,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .regrouping import memberships
 
 if TYPE_CHECKING:
-    from .records import Grouping
+    from .records import Group, Grouping
     from .store import Store
 
 
@@ -42,6 +42,8 @@ class GroupReport:
     Attributes:
         id: its number.
         name: what users call it.
+        parent: the group that it is a part of; None for none.
+        parts: the groups that lie directly in it, the largest first.
         size: pictures in it.
         tightness: mean cosine of the members to their mean direction.
         medoid: the member nearest to that.
@@ -53,6 +55,8 @@ class GroupReport:
 
     id: int
     name: str | None
+    parent: int | None
+    parts: tuple[Group, ...]
     size: int
     tightness: float
     medoid: str
@@ -66,8 +70,8 @@ def report(store: Store, kept: Grouping, group_id: int) -> GroupReport:
     """Look closely at one group of a grouping."""
     import numpy as np
 
-    (group,) = (group for group in kept.groups if group.id == group_id)
-    own = np.flatnonzero(kept.labels == group_id)
+    (group,) = (group for group in kept.every_group if group.id == group_id)
+    own = np.array(kept.members()[group_id], np.intp)
     own = own[np.argsort(-kept.strengths[own], kind="stable")]
     ids = [kept.ids[at] for at in own.tolist()]
     rows = np.stack([row for one in ids if (row := store.vector(one)) is not None])
@@ -79,6 +83,8 @@ def report(store: Store, kept: Grouping, group_id: int) -> GroupReport:
     return GroupReport(
         id=group.id,
         name=group.name,
+        parent=group.parent,
+        parts=tuple(part for part in kept.subgroups if part.parent == group_id),
         size=group.size,
         tightness=float((rows @ mean).mean() / max(float(np.linalg.norm(mean)), 1e-12)),
         medoid=group.medoid,

@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import minimum_spanning_tree  # type: ignore[import-un
 
 from imgindex.errors import SettingError
 from imgindex.grouping import Clusters, cluster
+from imgindex.grouping.condensed_tree import select
 from imgindex.grouping.hdbscan import by_size, medoids
 from imgindex.grouping.mutual_reachability import core_distances, distances
 from imgindex.grouping.spanning_tree import spanning_tree
@@ -244,7 +245,10 @@ def assert_lawful(rows: Rows, found: Clusters, min_cluster_size: int) -> None:
     sizes = [int((found.labels == group).sum()) for group in range(groups)]
     assert all(size >= min_cluster_size for size in sizes)
     assert sizes == sorted(sizes, reverse=True)
-    assert found.medoids.shape == (groups,)
+    assert (found.parents == -1).nonzero()[0].tolist() == list(range(groups))
+    assert found.medoids.shape == found.parents.shape
+    assert [array.dtype for array in (found.parts, found.parents)] == [np.int32] * 2
+    assert_nested(found, min_cluster_size)
     for group in range(groups):
         members = found.labels == group
         assert (found.exemplars & members).any()
@@ -253,6 +257,25 @@ def assert_lawful(rows: Rows, found: Clusters, min_cluster_size: int) -> None:
         mean = rows[members].astype(np.float64).mean(axis=0)
         cosines = rows.astype(np.float64) @ mean
         assert cosines[found.medoids[group]] >= cosines[members].max() - 1e-6
+
+
+def assert_nested(found: Clusters, min_cluster_size: int) -> None:
+    """Every part has brothers, is large enough, and lies in the group that its points are in."""
+    parents = [*found.parents.tolist(), -1]
+    outer = found.parts.copy()
+    while (inner := np.array(parents)[outer] != -1).any():
+        outer[inner] = np.array(parents, np.int32)[outer[inner]]
+    np.testing.assert_array_equal(outer, found.labels)
+    for group, parent in enumerate(parents[:-1]):
+        around = found.parts.copy()
+        members = np.zeros(len(around), np.bool_)
+        while (around >= 0).any():
+            members |= around == group
+            around = np.array(parents, np.int32)[around]
+        assert members.sum() >= min_cluster_size
+        assert members[found.medoids[group]]
+        assert parent < group
+        assert parent == -1 or parents[:-1].count(parent) > 1
 
 
 cases = st.builds(
@@ -367,15 +390,39 @@ def test_progress_reaches_its_end_in_each_stage() -> None:
 
 
 def test_the_largest_group_is_0_and_equal_ones_go_by_their_first_row() -> None:
-    labels = np.array([-1, 7, 3, 3, 5, 5, 5, 7, -1], np.int32)
-    assert by_size(labels).tolist() == [-1, 1, 2, 2, 0, 0, 0, 1, -1]
-    assert by_size(np.array([-1, -1], np.int32)).tolist() == [-1, -1]
-    assert by_size(np.array([], np.int32)).tolist() == []
+    labels = np.array([-1, 2, 0, 0, 1, 1, 1, 2, -1], np.int32)
+    assert by_size(labels, 5)[labels].tolist() == [-1, 1, 2, 2, 0, 0, 0, 1, -1]
+    assert by_size(labels, 5).tolist() == [2, 0, 1, 3, 4, -1]
+    assert by_size(np.array([-1, -1], np.int32), 0).tolist() == [-1]
+    assert by_size(np.array([], np.int32), 0).tolist() == [-1]
 
 
 def test_the_medoid_is_the_member_nearest_to_the_mean() -> None:
     angles = np.array([0.0, 0.2, 0.5, 3.0, 3.1, 3.3])
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-    labels = np.array([0, 0, 0, 1, 1, 1], np.int32)
-    assert medoids(rows, labels).tolist() == [1, 4]
-    assert medoids(rows, np.full(6, -1, np.int32)).tolist() == []
+    parts = np.array([0, 0, 0, 1, 1, 1], np.int32)
+    flat = np.array([-1, -1], np.int32)
+    assert medoids(rows, parts, flat).tolist() == [1, 4]
+    assert medoids(rows, np.full(6, -1, np.int32), flat[:0]).tolist() == []
+    # 1 is a part of 0, and 2 of 1.
+    nested = np.array([-1, 0, 1], np.int32)
+    assert medoids(rows, np.array([0, 1, 1, 2, 2, -1], np.int32), nested).tolist() == [2, 2, 3]
+
+
+def test_a_group_of_groups_keeps_them_inside() -> None:
+    generator = np.random.default_rng(2)
+    # Two pairs of heaps in one plane and a lone one; a pair outlasts its heaps if they are close.
+    at = [(0, 0), (0.4, 0), (40, 0), (40.4, 0), (0, 60)]
+    places = np.concatenate([generator.normal(one, 0.1, (30, 2)) for one in at])
+    matrix = np.linalg.norm(places[:, None] - places[None], axis=2).astype(np.float32)
+    edges = spanning_tree(matrix, core_distances(matrix, 3), no_progress)
+    found = select(edges, 10)
+    assert sorted(np.bincount(found.labels[found.labels >= 0])) == [30, 60, 60]
+    inside = {int(parent) for parent in found.parents if parent >= 0}
+    assert {int(found.labels[0]), int(found.labels[60])} == inside
+    assert found.labels[120] not in inside
+    for heap in range(4):
+        parts = found.parts[heap * 30 : heap * 30 + 30]
+        values, counts = np.unique(parts[found.parents[parts] >= 0], return_counts=True)
+        assert len(values) == 1
+        assert counts[0] > 20

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgindex.grouping import Neighbours, Standing, changes, inherit, join
+from imgindex.grouping import Neighbours, Nest, Standing, changes, inherit, join
 from imgindex.records import Change, ChangeKind
 
 if TYPE_CHECKING:
@@ -25,6 +25,16 @@ runs = st.lists(
 
 def labels(values: Sequence[int]) -> Labels:
     return np.array(values, np.int32)
+
+
+def flat(found: Labels, groups: int = 50) -> Nest:
+    """Groups with nothing inside them."""
+    return Nest(found, dict.fromkeys(range(groups), -1))
+
+
+def heirs(before: Labels, after: Labels, groups: int, next_id: int) -> Labels:
+    ids = inherit(flat(before), flat(after, groups), next_id)
+    return labels([ids[group] for group in range(groups)])
 
 
 def sizes(found: Labels) -> dict[int, int]:
@@ -48,7 +58,7 @@ def test_the_same_groups_in_another_order_get_all_their_ids_back(
     known, dense = np.unique(before[before >= 0], return_inverse=True)
     after = before.copy()
     after[before >= 0] = labels(order)[dense]
-    ids = inherit(before, after, 6, NEXT)
+    ids = heirs(before, after, 6, NEXT)
     np.testing.assert_array_equal(ids[labels(order)[: len(known)]], known)
     again = np.append(ids, np.int32(-1))[after]
     assert {one.kind for one in changes(before, again, sizes(before), sizes(again), "now")} <= {
@@ -59,7 +69,7 @@ def test_the_same_groups_in_another_order_get_all_their_ids_back(
 @given(run=runs)
 def test_ids_are_unique_and_a_fresh_one_was_never_used(run: tuple[Labels, Labels]) -> None:
     before, after = run
-    ids = inherit(before, after, 6, NEXT).tolist()
+    ids = heirs(before, after, 6, NEXT).tolist()
     assert len(set(ids)) == 6
     assert {one for one in ids if one < NEXT} <= set(before.tolist()) - {-1}
     assert sorted(one for one in ids if one >= NEXT) == list(
@@ -70,7 +80,7 @@ def test_ids_are_unique_and_a_fresh_one_was_never_used(run: tuple[Labels, Labels
 @given(run=runs)
 def test_more_than_half_of_both_is_the_same_group(run: tuple[Labels, Labels]) -> None:
     before, after = run
-    ids = inherit(before, after, 6, NEXT)
+    ids = heirs(before, after, 6, NEXT)
     for old in sizes(before):
         for new in sizes(after):
             both = ((before == old) & (after == new)).sum()
@@ -81,7 +91,7 @@ def test_more_than_half_of_both_is_the_same_group(run: tuple[Labels, Labels]) ->
 @given(run=runs)
 def test_the_changes_tell_of_every_group(run: tuple[Labels, Labels]) -> None:
     before, after = run
-    after = np.append(inherit(before, after, 6, NEXT), np.int32(-1))[after]
+    after = np.append(heirs(before, after, 6, NEXT), np.int32(-1))[after]
     found = changes(before, after, sizes(before), sizes(after), "now")
     assert {group for one in found for group in one.before} == set(sizes(before).items())
     assert {group for one in found for group in one.after} == set(sizes(after).items())
@@ -99,7 +109,7 @@ def test_the_changes_tell_of_every_group(run: tuple[Labels, Labels]) -> None:
 def test_a_split_a_merger_a_birth_and_an_end_are_told() -> None:
     before = labels([0] * 10 + [1] * 6 + [2] * 5 + [3] * 4 + [-1] * 5)
     after = labels([0] * 6 + [1] * 4 + [2] * 11 + [-1] * 4 + [3] * 5)
-    ids = inherit(before, after, 4, 4)
+    ids = heirs(before, after, 4, 4)
     assert ids.tolist() == [0, 4, 1, 5]
     assert told(before, ids_of(ids, after)) == {
         "split": [([0], [0, 4])],
@@ -113,6 +123,17 @@ def test_pictures_that_left_and_came_count_in_the_sizes_only() -> None:
     (kept,) = changes(labels([8, 8]), labels([8, 8]), {8: 40}, {8: 50}, "now")
     assert kept == Change("now", "kept", ((8, 40),), ((8, 50),))  # type: ignore[arg-type]
     assert kept.kind in get_args(ChangeKind)
+
+
+def test_parts_are_known_again_at_whatever_depth() -> None:
+    before = Nest(labels([5] * 4 + [6] * 6 + [0] * 2 + [1] * 9), {0: -1, 1: -1, 5: 0, 6: 0})
+    # Group 0 fell apart into its parts, and group 1 became a part of something larger.
+    after = Nest(labels([0] * 4 + [1] * 7 + [2] + [3] * 9), {0: -1, 1: -1, 2: -1, 3: 2})
+    assert inherit(before, after, 9) == {1: 0, 0: 5, 2: 1, 3: 9}
+    shrunk = Nest(labels([0] * 4 + [1] * 7 + [2] * 10), {0: -1, 1: -1, 2: -1})
+    assert inherit(before, shrunk, 9) == {1: 0, 0: 5, 2: 1}
+    same = Nest(labels([3] * 4 + [2] * 6 + [1] * 2 + [0] * 9), {0: -1, 1: -1, 2: 1, 3: 1})
+    assert inherit(before, same, 9) == {0: 1, 1: 0, 2: 6, 3: 5}
 
 
 def ids_of(ids: Labels, after: Labels) -> Labels:

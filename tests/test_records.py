@@ -124,14 +124,17 @@ def a_grouping() -> Grouping:
     return Grouping(
         ids=("a", "b"),
         labels=np.array([0, -1], np.int32),
+        parts=np.array([1, -1], np.int32),
         strengths=np.array([0.5, 0], np.float32),
         outliers=np.array([0.25, 1], np.float32),
         exemplars=np.array([True, False]),
         joined=np.array([False, True]),
         places=np.zeros((2, 0), np.float32),
         groups=(Group(0, 1, "a", ("a",)),),
+        subgroups=(Group(1, 1, "a", ("a",), parent=0),),
         settings=GroupingSettings(5, 3, "descriptor", "tiny"),
         created="2024-05-06T07:08:09+00:00",
+        next_id=2,
     )
 
 
@@ -154,7 +157,7 @@ RECORDS: list[Any] = [
     Decision(1, "together", 7, None, ("a", "b")),
     Change("2024-05-06T07:08:09+00:00", "kept", (SizedGroup(1, 2),), (SizedGroup(1, 3),)),
     ClusterReport(1, 2, 3, a_grouping().settings, 0.5),
-    Member("/a", "a", -1, 0.0, 0.5, exemplar=False),
+    Member("/a", "a", -1, 0.0, 0.5, exemplar=False, part=-1),
     ExportReport("/t", "csv", 1, 2, 3, (Skipped("/a", "no"),)),
     StoreStats(1, 2, 3, 4, 5, "none", 6),
     Status("/l", 1, 2, 3, 4, 5, None, None, "none", 6, None, None, None),
@@ -195,7 +198,15 @@ def test_records_inside_records_become_plain_too() -> None:
     assert grouping["strengths"] == [0.5, 0.0]
     assert grouping["exemplars"] == [True, False]
     assert grouping["groups"] == [
-        {"id": 0, "size": 1, "medoid": "a", "exemplars": ["a"], "name": None, "cover": None}
+        {
+            "id": 0,
+            "size": 1,
+            "medoid": "a",
+            "exemplars": ["a"],
+            "name": None,
+            "cover": None,
+            "parent": None,
+        }
     ]
     assert [type(value) for value in grouping["exemplars"]] == [bool, bool]
     assert to_json(np.float32(0.5)) == 0.5

@@ -127,22 +127,25 @@ def grouping_of(labels: Sequence[int], ids: Sequence[str]) -> Grouping:
     return Grouping(
         ids=tuple(ids),
         labels=array,
+        parts=array,
         strengths=np.where(array < 0, 0, generator.random(len(labels))).astype(np.float32),
         outliers=generator.random(len(labels)).astype(np.float32),
         exemplars=exemplars,
         joined=np.zeros(len(labels), np.bool_),
         places=generator.random((len(labels), 2 if ids else 0)).astype(np.float32),
         groups=tuple(sorted(groups, key=lambda group: (-group.size, group.id))),
+        subgroups=(),
         settings=GroupingSettings(5, 3, "descriptor", "tiny"),
         created="2024-05-06T07:08:09+00:00",
+        next_id=max(labels, default=-1) + 1,
     )
 
 
 def assert_same_grouping(got: Grouping | None, expected: Grouping) -> None:
     assert got is not None
-    for name in ("ids", "groups", "settings", "created"):
+    for name in ("ids", "groups", "subgroups", "settings", "created", "next_id"):
         assert getattr(got, name) == getattr(expected, name)
-    for name in ("labels", "strengths", "outliers", "exemplars", "joined", "places"):
+    for name in ("labels", "parts", "strengths", "outliers", "exemplars", "joined", "places"):
         mine, theirs = getattr(got, name), getattr(expected, name)
         assert mine.dtype == theirs.dtype
         np.testing.assert_array_equal(mine, theirs)

@@ -13,7 +13,7 @@ from .options import JsonOption, LibraryOption  # noqa: TC001 - typer reads the 
 from .show import as_columns, as_json, command, counted, line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from imgindex.records import Change, Decision, Group, SizedGroup
 
@@ -24,6 +24,7 @@ app = typer.Typer(
     epilog="""\b
 Examples:
   imgindex groups
+  imgindex groups --parts
   imgindex groups --history
   imgindex groups show 7 --json
   imgindex groups name 7 "Lisbon"
@@ -46,19 +47,31 @@ def covers(library: Library, groups: Sequence[Group]) -> Mapping[str, str]:
 
 
 def table(groups: Sequence[Group], covers: Mapping[str, str]) -> None:
-    """Write a line a group; names show where there are any."""
+    """Write a line a group, a part below what it is a part of; names show where there are any."""
     named = any(group.name for group in groups)
     rows = [("group", "pictures", *(["name"] if named else []), "cover")]
     rows += [
         (
-            str(group.id),
+            "  " * depth + str(group.id),
             f"{group.size:,}",
             *([group.name or ""] if named else []),
             covers.get(group.cover or group.medoid, "-"),
         )
-        for group in groups
+        for depth, group in _nested(groups)
     ]
     as_columns(rows)
+
+
+def _nested(groups: Sequence[Group]) -> Iterator[tuple[int, Group]]:
+    known = {group.id for group in groups}
+    inside: dict[int | None, list[Group]] = {}
+    for group in groups:
+        inside.setdefault(group.parent if group.parent in known else None, []).append(group)
+    waiting = [(0, group) for group in reversed(inside.get(None, []))]
+    while waiting:
+        depth, group = waiting.pop()
+        yield depth, group
+        waiting += [(depth + 1, part) for part in reversed(inside.get(group.id, []))]
 
 
 @app.callback()
@@ -66,6 +79,9 @@ def table(groups: Sequence[Group], covers: Mapping[str, str]) -> None:
 def groups(
     context: typer.Context,
     *,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Show the groups inside groups, too.")
+    ] = False,
     history: Annotated[
         bool, typer.Option("--history", help="Show what became of groups, run by run.")
     ] = False,
@@ -83,7 +99,8 @@ def groups(
             else:
                 _runs(changes)
             return
-        found = opened.grouping().groups
+        grouping = opened.grouping()
+        found = grouping.every_group if parts else grouping.groups
         shown = covers(opened, found)
     if json:
         as_json(found)
@@ -113,9 +130,13 @@ def _named(groups: Sequence[SizedGroup]) -> str:
 @app.command(epilog="\b\nExample:\n  imgindex groups show 7 --json\n")
 @command
 def show(group: IdArgument, *, library: LibraryOption = None, json: JsonOption = False) -> None:
-    """Show a group: its members, how firmly each sits in it, and where else it might be."""
+    """Show a group: its parts, its members, how firmly each sits in it, and where else it might be.
+
+    A part is a group inside the group, with an id of its own: show, name and cover take it, too.
+    """
     with Library(library) as opened:
         told = opened.group(group)
+        shown = covers(opened, told.parts)
     if json:
         as_json(told)
         return
@@ -123,7 +144,12 @@ def show(group: IdArgument, *, library: LibraryOption = None, json: JsonOption =
         f"group {told.id}{f' {told.name!r}' if told.name else ''}: "
         f"{counted(told.size, 'picture')}, tightness {told.tightness:.3f}, "
         f"{counted(len(told.duplicates), 'duplicate')}"
+        f"{'' if told.parent is None else f', a part of group {told.parent}'}"
     )
+    if told.parts:
+        line(f"{counted(len(told.parts), 'part')}:")
+        table(told.parts, shown)
+        line("members:")
     rows = [("strength", "outlier", "", "near", "file")]
     rows += [
         (

@@ -22,6 +22,7 @@ class Export:
         members: one a file; a picture with several copies has several.
         groups: the groups, in the order of the export; every member's group is among them or is
             noise.
+        subgroups: the groups inside them, in the same order; every member's part is among both.
         settings: how the grouping was made.
         created: when it was made, ISO 8601 in UTC.
         library: where the library lies.
@@ -37,6 +38,7 @@ class Export:
     created: str
     library: str
     decisions: Sequence[Decision] = ()
+    subgroups: Sequence[Group] = ()
 
     def __post_init__(self) -> None:
         """Refuse a member that an export by groups would lose."""

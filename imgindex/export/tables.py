@@ -46,8 +46,9 @@ def csv_text(export: Export) -> Iterator[str]:
 def json_text(export: Export) -> Iterator[str]:
     r"""The grouping as one JSON object: how it was made, its groups with their files, its noise.
 
-    A group's ``size`` counts pictures, its ``members`` are files. The text is ASCII: a path that
-    is not UTF-8 keeps its surrogate escapes, as ``\udcXX``.
+    A group's ``size`` counts pictures, its ``members`` are files, each with its ``part``: the
+    smallest group that it is in, one of the ``subgroups`` or the group itself. The text is ASCII:
+    a path that is not UTF-8 keeps its surrogate escapes, as ``\udcXX``.
     """
     members = export.by_group()
     document = {
@@ -62,6 +63,7 @@ def json_text(export: Export) -> Iterator[str]:
             }
             for group in export.groups
         ],
+        "subgroups": to_json(export.subgroups),
         "noise": [_entry(member) for member in members.get(NOISE, ())],
     }
     yield from json.JSONEncoder(indent=2, allow_nan=False).iterencode(document)
@@ -75,4 +77,5 @@ def _entry(member: Member) -> dict[str, str | float | bool]:
         "strength": float(f"{member.strength:.6g}"),
         "outlier": float(f"{member.outlier:.6g}"),
         "exemplar": bool(member.exemplar),
+        "part": member.part,
     }

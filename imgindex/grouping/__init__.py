@@ -11,7 +11,7 @@ Visualization, and Outlier Detection", ACM TKDD 10(1), 2015, doi:10.1145/2733381
 """
 
 from .hdbscan import Before, Clusters, Tree, cluster, cut, grow, size_for
-from .identity import changes, inherit
+from .identity import Nest, changes, inherit
 from .joining import REACH, Standing, join, shares
 from .neighbours import Neighbours
 
@@ -20,6 +20,7 @@ __all__ = [
     "Before",
     "Clusters",
     "Neighbours",
+    "Nest",
     "Standing",
     "Tree",
     "changes",

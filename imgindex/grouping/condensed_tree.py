@@ -6,7 +6,8 @@ version is pinned and a test holds this module against the package's public clas
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,8 @@ from imgindex.records import NOISE
 from .compiled import compiled
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from imgindex.records import Labels
@@ -30,13 +33,33 @@ _LOYALTY = 3
 _SAME = 0.5  # of the points of both
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Selection:
+    """The clusters taken out of a tree, and those inside them.
+
+    Attributes:
+        labels: int32 [n], -1 for noise.
+        strengths: float32 [n] in [0, 1].
+        outliers: float32 [n] in [0, 1].
+        parts: int32 [n], the smallest group of each point: its label, or a number above all labels.
+        parents: int32 [groups], the group that each lies in; -1 for those that are labels, which
+            come first.
+    """
+
+    labels: Labels
+    strengths: NDArray[np.float32]
+    outliers: NDArray[np.float32]
+    parts: Labels
+    parents: Labels
+
+
 def select(
     edges: NDArray[np.float64],
     min_cluster_size: int,
     *,
     largest: float = 1,
     before: Labels | None = None,
-) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+) -> Selection:
     """Cut the tree into the clusters of greatest stability (excess of mass).
 
     Args:
@@ -47,10 +70,6 @@ def select(
         before: int32 [n], the groups of an earlier run, -1 for noise. Where the tree still has
             them they stay, unless another cut is `_LOYALTY` times as stable; otherwise near ties
             would be cut one way today and another way tomorrow.
-
-    Returns:
-        labels int32 [n] with -1 for noise, strengths float32 [n] in [0, 1],
-        outlier scores float32 [n] in [0, 1].
     """
     tree = condense_tree(single_linkage(edges), min_cluster_size)
     stability = compute_stability(tree)
@@ -58,13 +77,55 @@ def select(
         for cluster in _known(tree, before):
             stability[cluster] *= _LOYALTY
     most = _most(tree, largest, len(edges) + 1)
+    parts, parents = _parts(tree, stability, most)
     labels, strengths, _ = get_clusters(tree, stability, max_cluster_size=most)
     outliers = np.nan_to_num(outlier_scores(tree), nan=0.0)
-    return (
+    return Selection(
         np.asarray(labels, np.int32),
         np.asarray(strengths, np.float32),
         np.clip(outliers, 0, 1).astype(np.float32),
+        parts,
+        parents,
     )
+
+
+def _parts(
+    tree: NDArray[np.void], stability: Mapping[int, float], most: int
+) -> tuple[Labels, Labels]:
+    """Every cluster that is more stable than what is best inside it, not only the largest of them.
+
+    Args:
+        tree: what ``condense_tree`` gives.
+        stability: of each cluster.
+        most: points that a cluster may hold.
+
+    Returns:
+        As in ``Selection``; the labels are those that ``get_clusters`` finds.
+    """
+    root = int(tree["parent"].min(initial=len(tree) + 1))
+    points, links = tree[tree["child"] < root], tree[tree["child"] >= root]
+    above = dict(zip(links["child"].tolist(), links["parent"].tolist(), strict=True))
+    sizes = dict(zip(links["child"].tolist(), links["child_size"].tolist(), strict=True))
+    inside: dict[int, float] = defaultdict(float)
+    taken = []
+    # A child has a greater number than its parent.
+    for cluster in sorted(above, reverse=True):
+        if inside[cluster] > stability[cluster] or sizes[cluster] > most:
+            mass = inside[cluster]
+        else:
+            mass = stability[cluster]
+            taken.append(cluster)
+        inside[above[cluster]] += mass
+    smallest = {root: root}
+    chosen = set(taken)
+    for cluster in sorted(above):
+        smallest[cluster] = cluster if cluster in chosen else smallest[above[cluster]]
+    around = {cluster: smallest[above[cluster]] for cluster in sorted(taken)}
+    ordered = sorted(around, key=lambda cluster: around[cluster] != root)
+    numbers = {cluster: number for number, cluster in enumerate(ordered)} | {root: NOISE}
+    parts = np.full(root, NOISE, np.int32)
+    parts[points["child"]] = [numbers[smallest[one]] for one in points["parent"].tolist()]
+    return parts, np.array([numbers[around[cluster]] for cluster in ordered], np.int32)
 
 
 def _most(tree: NDArray[np.void], largest: float, n: int) -> int:

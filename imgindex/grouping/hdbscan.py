@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,14 +48,19 @@ class Clusters:
 
     Attributes:
         labels: int32 [n]; 0 is the largest group, -1 is noise.
+        parts: int32 [n]; the smallest group of each point: a number above all labels for one that
+            lies inside another, else as in ``labels``.
+        parents: int32 [groups]; the group that each lies in, -1 for those that are labels.
         strengths: float32 [n] in [0, 1]; 0 for noise.
         outliers: float32 [n] in [0, 1]; GLOSH, higher is farther out.
-        exemplars: bool [n]; the members at their group's largest lambda.
+        exemplars: bool [n]; the members at their label's largest lambda.
         medoids: intp [groups]; the member nearest to its group's mean direction.
         places: float32 [n, w]; the neighbourhood embedding. Without one w is 0.
     """
 
     labels: Labels
+    parts: Labels
+    parents: Labels
     strengths: NDArray[np.float32]
     outliers: NDArray[np.float32]
     exemplars: NDArray[np.bool_]
@@ -210,6 +216,7 @@ def cut(
     Returns:
         The groups, numbered by size; equal sizes by the first member's row. Equal rows get equal
         results. In the neighbourhood embedding noise whose neighbours are in a group joins it.
+        Inside a group lie the parts of it that would be groups if it were not.
 
     Raises:
         SettingError: min_cluster_size is out of range.
@@ -219,6 +226,8 @@ def cut(
         n = len(rows)
         return Clusters(
             np.full(n, NOISE, np.int32),
+            np.full(n, NOISE, np.int32),
+            np.empty(0, np.int32),
             np.zeros(n, np.float32),
             np.zeros(n, np.float32),
             np.zeros(n, np.bool_),
@@ -226,19 +235,25 @@ def cut(
             tree.places[tree.which],
         )
     known = None if before is None else before[tree.first]
-    labels, strengths, outliers = select(
-        tree.edges, min_cluster_size, largest=tree.largest, before=known
-    )
+    found = select(tree.edges, min_cluster_size, largest=tree.largest, before=known)
+    labels, strengths, parts = found.labels, found.strengths, found.parts
     exemplars = (labels != NOISE) & (strengths >= _FULL_STRENGTH)
     if tree.places.size:
-        labels, strengths = _taken_in(tree.places, Standing(labels, strengths, outliers))
-    labels = by_size(labels[tree.which])
+        labels, strengths = _taken_in(tree.places, Standing(labels, strengths, found.outliers))
+        parts = np.where(parts == NOISE, labels, parts)
+    numbers = by_size(labels[tree.which], len(found.parents))
+    # The last number is that of noise and of no parent.
+    parts = numbers[parts[tree.which]]
+    parents = np.empty_like(found.parents)
+    parents[numbers[:-1]] = numbers[found.parents]
     return Clusters(
-        labels,
+        numbers[labels[tree.which]],
+        parts,
+        parents,
         strengths[tree.which],
-        outliers[tree.which],
+        found.outliers[tree.which],
         exemplars[tree.which],
-        medoids(rows, labels),
+        medoids(rows, parts, parents),
         tree.places[tree.which],
     )
 
@@ -274,8 +289,8 @@ def size_for(tree: Tree, groups: int) -> int:
 
     def count(size: int) -> int:
         if size not in tried:
-            labels = select(tree.edges, size, largest=tree.largest)[0]
-            tried[size] = int(labels.max(initial=NOISE)) + 1
+            parents = select(tree.edges, size, largest=tree.largest).parents
+            tried[size] = int((parents == NOISE).sum())
         return tried[size]
 
     low, high = _SMALLEST_GROUP, max(_SMALLEST_GROUP, points // 2)
@@ -297,28 +312,43 @@ def _check_size(min_cluster_size: int) -> None:
         raise SettingError(f"min_cluster_size must be at least 2, not {min_cluster_size}")
 
 
-def by_size(labels: Labels) -> Labels:
-    """Renumber groups: the largest is 0; of equal ones the group of the earliest row comes first.
+def by_size(labels: Labels, groups: int) -> Labels:
+    """New numbers for groups: the largest is 0; of equal ones that of the earliest row comes first.
 
     Args:
         labels: int32 [n], -1 for noise.
+        groups: how many there are; those above all labels keep their numbers.
+
+    Returns:
+        int32 [groups + 1], the new number of each, and in the last place, which -1 reads, -1.
     """
     found, first, counts = np.unique(labels, return_index=True, return_counts=True)
     real = found != NOISE
     found, first, counts = found[real], first[real], counts[real]
-    renumbered = np.full(int(labels.max(initial=NOISE)) + 2, NOISE, np.int32)
-    renumbered[found[np.lexsort((first, -counts))]] = np.arange(len(found), dtype=np.int32)
-    # Noise (-1) reads the last place, which no group has.
-    return renumbered[labels]
+    numbers = np.append(np.arange(groups, dtype=np.int32), np.int32(NOISE))
+    numbers[found[np.lexsort((first, -counts))]] = np.arange(len(found), dtype=np.int32)
+    return numbers
 
 
-def medoids(rows: Rows, labels: Labels) -> NDArray[np.intp]:
-    """Row of the member nearest to each group's mean direction, intp [groups]."""
-    groups = int(labels.max(initial=NOISE)) + 1
-    out = np.empty(groups, np.intp)
-    for group in range(groups):
-        members = np.flatnonzero(labels == group)
+def medoids(rows: Rows, parts: Labels, parents: Labels) -> NDArray[np.intp]:
+    """Row of the member nearest to each group's mean direction, intp [groups].
+
+    Args:
+        rows: float32 [n, d], unit length.
+        parts: int32 [n], the smallest group of each row, -1 for noise; each of the groups has some
+            row, or a part has.
+        parents: int32 [groups], the group that each lies in, -1 for none; a part comes after what
+            it is a part of.
+    """
+    order = np.argsort(parts, kind="stable")
+    ends = np.searchsorted(parts[order], np.arange(len(parents) + 1))
+    inside: list[list[NDArray[np.intp]]] = [[order[at:to]] for at, to in pairwise(ends.tolist())]
+    out = np.empty(len(parents), np.intp)
+    for group in range(len(parents) - 1, -1, -1):
+        members = np.sort(np.concatenate(inside[group]))
         out[group] = members[(rows[members] @ rows[members].mean(axis=0)).argmax()]
+        if parents[group] != NOISE:
+            inside[parents[group]].append(members)
     return out
 
 

@@ -2,12 +2,14 @@
 
 A group that shares more than half of all their pictures with an old one (intersection over union)
 is that group; such pairs are unique. Then the largest overlaps that are more than half of either
-side inherit. What is left gets a fresh number, never one that was used before.
+side inherit. Groups inside others, and groups that are such no longer, are known by the first rule
+alone. What is left gets a fresh number, never one that was used before.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,27 +19,53 @@ from imgindex.records import NOISE, Change, SizedGroup
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
-
     from imgindex.records import ChangeKind, Labels
 
 
-def inherit(before: Labels, after: Labels, groups: int, next_id: int) -> NDArray[np.int32]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Nest:
+    """Groups inside groups.
+
+    Attributes:
+        parts: int32 [n], the smallest group of each picture, -1 for noise.
+        parents: of every group, the one that it lies in; -1 for none. A group may have none of
+            these pictures.
+    """
+
+    parts: Labels
+    parents: Mapping[int, int]
+
+    def around(self, group: int) -> list[int]:
+        """A group and those that it lies in, the smallest first; none around noise."""
+        found = []
+        while group != NOISE:
+            found.append(group)
+            group = self.parents[group]
+        return found
+
+    def outermost(self) -> Labels:
+        """The largest group of each picture, int32 [n]."""
+        found, which = np.unique(self.parts, return_inverse=True)
+        outer = [[NOISE, *self.around(one)][-1] for one in found.tolist()]
+        return np.array(outer, np.int32)[which]
+
+
+def inherit(before: Nest, after: Nest, next_id: int) -> dict[int, int]:
     """Give the groups of a new run their ids.
 
     Args:
-        before: int32 [n], ids of the last run's groups for the pictures of both runs, -1 for noise.
-        after: int32 [n], the new run's labels of the same pictures, below ``groups``.
-        groups: how many groups the new run found; some may have none of these pictures.
+        before: the last run's groups, by id, for the pictures of both runs.
+        after: the new run's groups, for the same pictures.
         next_id: the first id that was never used.
 
     Returns:
-        int32 [groups], the id of each label; all different.
+        The id of each new group; all different.
     """
-    ids = np.full(groups, NOISE, np.int32)
+    ids: dict[int, int] = {}
     taken: set[int] = set()
-    old_sizes, new_sizes = _sizes(before), _sizes(after)
-    overlaps = _overlaps(before, after)
+    outer = before.outermost(), after.outermost()
+    old_sizes, new_sizes = _sizes(outer[0]), _sizes(outer[1])
+    overlaps = _overlaps(*outer)
 
     def same(old: int, new: int, both: int) -> bool:
         return 2 * both > old_sizes[old] + new_sizes[new] - both
@@ -47,12 +75,39 @@ def inherit(before: Labels, after: Labels, groups: int, next_id: int) -> NDArray
 
     for is_heir in (same, most):
         for (old, new), both in overlaps:
-            if old not in taken and ids[new] == NOISE and is_heir(old, new, both):
+            if old not in taken and new not in ids and is_heir(old, new, both):
                 ids[new] = old
                 taken.add(old)
-    fresh = ids == NOISE
-    ids[fresh] = np.arange(next_id, next_id + int(fresh.sum()))
+    for old, new in _alike(before, after):
+        if old not in taken and new not in ids:
+            ids[new] = old
+            taken.add(old)
+    for group in after.parents:
+        if group not in ids:
+            ids[group] = next_id
+            next_id += 1
     return ids
+
+
+def _alike(before: Nest, after: Nest) -> list[tuple[int, int]]:
+    """Pairs of groups, at any depth, that share more than half of their pictures: most first."""
+    counts = Counter(zip(before.parts.tolist(), after.parts.tolist(), strict=True))
+    both, olds, news = Counter[tuple[int, int]](), Counter[int](), Counter[int]()
+    for (one, other), count in counts.items():
+        here, there = before.around(one), after.around(other)
+        for old in here:
+            olds[old] += count
+        for new in there:
+            news[new] += count
+        for old in here:
+            for new in there:
+                both[old, new] += count
+    shares = {
+        (old, new): shared / (olds[old] + news[new] - shared)
+        for (old, new), shared in both.items()
+        if 2 * shared > olds[old] + news[new] - shared
+    }
+    return sorted(shares, key=lambda pair: (-shares[pair], pair))
 
 
 def changes(

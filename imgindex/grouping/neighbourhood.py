@@ -74,12 +74,13 @@ def embed(  # noqa: PLR0913 - each is a setting of its own, by keyword
     width = min(dimensions, rows.shape[1])
     if places is not None:
         layouts = places.shape[1] // width
+    start = _start(rows, width) if places is None else places
     made = []
     for layout in range(layouts):
         told = partial(_told, progress, layout, layouts)
         luck = seed * _LAYOUTS + layout
         if places is None:
-            made.append(_laid_out(graph, _start(rows, width), told, luck))
+            made.append(_laid_out(graph, start.copy(), told, luck))
         else:
             known = places[:, layout * width : (layout + 1) * width]
             made.append(_fitted_in(graph, known, told, luck))

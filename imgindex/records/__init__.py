@@ -37,7 +37,6 @@ from .groups import (
     GroupingSettings,
     Member,
     SizedGroup,
-    groups_of,
 )
 from .models import (
     ModelCard,
@@ -92,7 +91,6 @@ __all__ = [
     "Status",
     "StoreStats",
     "Way",
-    "groups_of",
     "no_progress",
     "to_json",
 ]

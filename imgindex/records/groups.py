@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -18,11 +18,12 @@ ChangeKind = Literal["kept", "split", "merged", "new", "gone"]
 
 MIN_CLUSTER_SIZE = 8
 """The default: of 5 to 20 it agreed best with the classes of six labelled sets."""
+_AS_STRONG = 1 - 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One group of pictures.
+    """One group of pictures, or a group inside another.
 
     Attributes:
         id: its number. It stays from run to run while the group is the same; no other group ever
@@ -32,6 +33,7 @@ class Group:
         exemplars: ids of the members at the group's densest level.
         name: what users call it.
         cover: id of the member that users pinned to stand for it; None lets the medoid.
+        parent: the group that it is a part of; None for none.
     """
 
     id: int
@@ -40,6 +42,7 @@ class Group:
     exemplars: tuple[str, ...]
     name: str | None = None
     cover: str | None = None
+    parent: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,8 @@ class Grouping:
     Attributes:
         ids: picture ids, ascending.
         labels: int32 [n], group of each picture, -1 for noise.
+        parts: int32 [n], the smallest group each picture is in: one of ``subgroups``, or where it
+            is in none of them the same as in ``labels``.
         strengths: float32 [n] in [0, 1], how firmly a picture sits in its group; 0 for noise.
         outliers: float32 [n] in [0, 1], GLOSH outlier scores.
         exemplars: bool [n], True for a picture at its group's densest level.
@@ -122,51 +127,78 @@ class Grouping:
             that came after the run, and w is 0 in other spaces.
         groups: the groups, by falling size, equal sizes by id; one whose pictures were all pruned
             since the run is left out.
+        subgroups: the groups inside others, in the same order.
         settings: how it was made.
         created: when, ISO 8601 in UTC.
+        next_id: the first number that no group has had yet.
     """
 
     ids: tuple[str, ...]
     labels: Labels
+    parts: Labels
     strengths: NDArray[np.float32]
     outliers: NDArray[np.float32]
     exemplars: NDArray[np.bool_]
     joined: NDArray[np.bool_]
     places: NDArray[np.float32]
     groups: tuple[Group, ...]
+    subgroups: tuple[Group, ...]
     settings: GroupingSettings
     created: str
+    next_id: int
 
+    @property
+    def every_group(self) -> tuple[Group, ...]:
+        """The groups and those inside them."""
+        return self.groups + self.subgroups
 
-def groups_of(
-    ids: Sequence[str],
-    labels: Labels,
-    strengths: NDArray[np.float32],
-    exemplars: NDArray[np.bool_],
-    medoids: Mapping[int, str],
-) -> tuple[Group, ...]:
-    """The groups of a grouping, by falling size, equal sizes by id.
+    def members(self) -> dict[int, list[int]]:
+        """The places in ``ids`` of each group's pictures, those of its parts included."""
+        parents = {group.id: group.parent for group in self.every_group}
+        members: dict[int, list[int]] = {group: [] for group in parents}
+        for at, part in enumerate(self.parts.tolist()):
+            group: int | None = part
+            while group in members:
+                members[group].append(at)
+                group = parents[group]
+        return members
 
-    Args:
-        ids: picture ids.
-        labels: int32 [n], each a key of ``medoids`` or -1.
-        strengths: float32 [n].
-        exemplars: bool [n].
-        medoids: of each group. For one that is not in it (any more) the strongest member stands in,
-            and a group without members is left out.
-    """
-    members: dict[int, list[int]] = {}
-    for at, label in enumerate(labels.tolist()):
-        members.setdefault(label, []).append(at)
-    groups = []
-    for group, medoid in medoids.items():
-        own = members.get(group, [])
-        here = [ids[at] for at in own]
-        if own:
-            strongest = ids[max(own, key=strengths.__getitem__)]
-            shown = tuple(ids[at] for at in own if exemplars[at])
-            groups.append(Group(group, len(own), medoid if medoid in here else strongest, shown))
-    return tuple(sorted(groups, key=lambda group: (-group.size, group.id)))
+    def counted(self, further: Sequence[Group] = ()) -> Grouping:
+        """The same with its groups as the arrays have them.
+
+        A medoid that is no member any more gives way to the strongest one, and a group without
+        members is left out.
+
+        Args:
+            further: groups that are not among its own yet.
+        """
+        known = replace(self, groups=(*self.groups, *further))
+        members = known.members()
+        groups = [
+            self._told(group, members[group.id]) for group in known.every_group if members[group.id]
+        ]
+        groups.sort(key=lambda group: (-group.size, group.id))
+        return replace(
+            self,
+            groups=tuple(group for group in groups if group.parent is None),
+            subgroups=tuple(group for group in groups if group.parent is not None),
+        )
+
+    def _told(self, group: Group, own: Sequence[int]) -> Group:
+        strongest = max(own, key=self.strengths.__getitem__)
+        if group.parent is None:
+            exemplars = [at for at in own if self.exemplars[at]]
+        else:
+            # Strengths rise with density inside a group, so these are its part's densest.
+            least = self.strengths[strongest] * _AS_STRONG
+            exemplars = [at for at in own if self.strengths[at] >= least]
+        ids = {self.ids[at] for at in own}
+        return replace(
+            group,
+            size=len(own),
+            medoid=group.medoid if group.medoid in ids else self.ids[strongest],
+            exemplars=tuple(self.ids[at] for at in exemplars),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +214,7 @@ class ClusterReport:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file in a grouping, as exports list it; group -1 is noise."""
+    """One file in a grouping, as exports list it; group -1 is noise, part as ``Grouping.parts``."""
 
     path: str
     id: str
@@ -190,6 +222,7 @@ class Member:
     strength: float
     outlier: float
     exemplar: bool
+    part: int
 
 
 @dataclass(frozen=True, slots=True)

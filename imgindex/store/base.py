@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from imgindex.errors import ModelMismatchError, StoreError
-from imgindex.records import groups_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Container, Sequence
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
         StoreStats,
         Way,
     )
+
+_COLUMNS = ("labels", "parts", "strengths", "outliers", "exemplars", "joined", "places")
 
 
 class Store(Protocol):
@@ -236,11 +237,9 @@ def joined_by(grouping: Grouping, joined: Grouping) -> Grouping:
     ids = tuple([*old.ids, *joined.ids][at] for at in order)
     merged: dict[str, Any] = {
         name: np.concatenate([getattr(old, name), getattr(joined, name)])[order]
-        for name in ("labels", "strengths", "outliers", "exemplars", "joined", "places")
+        for name in _COLUMNS
     }
-    medoids = {group.id: group.medoid for group in grouping.groups}
-    groups = groups_of(ids, merged["labels"], merged["strengths"], merged["exemplars"], medoids)
-    return replace(grouping, ids=ids, groups=groups, **merged)
+    return replace(grouping, ids=ids, **merged).counted()
 
 
 def without(grouping: Grouping, here: Container[str]) -> Grouping:
@@ -248,18 +247,6 @@ def without(grouping: Grouping, here: Container[str]) -> Grouping:
     keep = [at for at, picture_id in enumerate(grouping.ids) if picture_id in here]
     if len(keep) == len(grouping.ids):
         return grouping
+    kept: dict[str, Any] = {name: getattr(grouping, name)[keep] for name in _COLUMNS}
     ids = tuple(grouping.ids[at] for at in keep)
-    labels, strengths = grouping.labels[keep], grouping.strengths[keep]
-    exemplars = grouping.exemplars[keep]
-    medoids = {group.id: group.medoid for group in grouping.groups}
-    return replace(
-        grouping,
-        ids=ids,
-        labels=labels,
-        strengths=strengths,
-        outliers=grouping.outliers[keep],
-        exemplars=exemplars,
-        joined=grouping.joined[keep],
-        places=grouping.places[keep],
-        groups=groups_of(ids, labels, strengths, exemplars, medoids),
-    )
+    return replace(grouping, ids=ids, **kept).counted()

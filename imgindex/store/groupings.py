@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from imgindex.records import Change, Decision, Grouping, GroupingSettings, SizedGroup, groups_of
+from imgindex.records import Change, Decision, Group, Grouping, GroupingSettings, SizedGroup
 
 from .base import without
 from .database import PRESENT
@@ -29,12 +29,12 @@ class KeptGroupings:
         with self._db.transaction() as db:
             db.execute("DELETE FROM grouping")
             number = db.execute(
-                "INSERT INTO grouping (created, settings) VALUES (?, ?)",
-                (grouping.created, json.dumps(asdict(grouping.settings))),
+                "INSERT INTO grouping (created, settings, next_label) VALUES (?, ?, ?)",
+                (grouping.created, json.dumps(asdict(grouping.settings)), grouping.next_id),
             ).lastrowid
             db.executemany(
-                "INSERT INTO grouped VALUES (?, ?, ?)",
-                [(number, group.id, group.medoid) for group in grouping.groups],
+                "INSERT INTO grouped VALUES (?, ?, ?, ?)",
+                [(number, group.id, group.medoid, group.parent) for group in grouping.every_group],
             )
             _put_members(db, number, grouping)
             db.executemany(
@@ -131,10 +131,10 @@ class KeptGroupings:
         return bool(gone)
 
 
-def _latest(db: sqlite3.Connection) -> tuple[int, str, str] | None:
-    """Number, time and settings of the grouping saved last."""
-    found: tuple[int, str, str] | None = db.execute(
-        "SELECT number, created, settings FROM grouping ORDER BY number DESC"
+def _latest(db: sqlite3.Connection) -> tuple[int, str, str, int] | None:
+    """Number, time, settings and next label of the grouping saved last."""
+    found: tuple[int, str, str, int] | None = db.execute(
+        "SELECT number, created, settings, next_label FROM grouping ORDER BY number DESC"
     ).fetchone()
     return found
 
@@ -147,9 +147,10 @@ def _put_members(db: sqlite3.Connection, number: int | None, grouping: Grouping)
         grouping.exemplars.tolist(),
         grouping.joined.tolist(),
         [place.tobytes() for place in grouping.places.astype("<f4")],
+        grouping.parts.tolist(),
     )
     db.executemany(
-        "INSERT OR REPLACE INTO member VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO member VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [(number, *member) for member in zip(grouping.ids, *columns, strict=True)],
     )
 
@@ -165,27 +166,33 @@ def load(db: sqlite3.Connection) -> Grouping | None:
     latest = _latest(db)
     if latest is None:
         return None
-    number, created, settings = latest
-    medoids = dict(db.execute("SELECT label, medoid FROM grouped WHERE grouping = ?", (number,)))
+    number, created, settings, next_label = latest
     members = db.execute(
-        "SELECT id, label, strength, outlier, exemplar, joined, place FROM member "
-        "WHERE grouping = ? ORDER BY id",
+        "SELECT id, label, coalesce(part, label), strength, outlier, exemplar, joined, place "
+        "FROM member WHERE grouping = ? ORDER BY id",
         (number,),
     ).fetchall()
-    ids = tuple(member[0] for member in members)
-    labels = np.array([member[1] for member in members], np.int32)
-    strengths = np.array([member[2] for member in members], np.float32)
-    exemplars = np.array([member[4] for member in members], np.bool_)
-    places = np.frombuffer(b"".join(member[6] for member in members), "<f4")
+    ids, labels, parts, strengths, outliers, exemplars, joined, places = (
+        zip(*members, strict=True) if members else ((),) * 8
+    )
+    flat = np.frombuffer(b"".join(places), "<f4")
     return Grouping(
         ids=ids,
-        labels=labels,
-        strengths=strengths,
-        outliers=np.array([member[3] for member in members], np.float32),
-        exemplars=exemplars,
-        joined=np.array([member[5] for member in members], np.bool_),
-        places=places.reshape(len(ids), len(places) // max(1, len(ids))).astype(np.float32),
-        groups=groups_of(ids, labels, strengths, exemplars, medoids),
+        labels=np.array(labels, np.int32),
+        parts=np.array(parts, np.int32),
+        strengths=np.array(strengths, np.float32),
+        outliers=np.array(outliers, np.float32),
+        exemplars=np.array(exemplars, np.bool_),
+        joined=np.array(joined, np.bool_),
+        places=flat.reshape(len(ids), len(flat) // max(1, len(ids))).astype(np.float32),
+        groups=tuple(
+            Group(label, 0, medoid, (), parent=parent)
+            for label, medoid, parent in db.execute(
+                "SELECT label, medoid, parent FROM grouped WHERE grouping = ?", (number,)
+            )
+        ),
+        subgroups=(),
         settings=GroupingSettings(**json.loads(settings)),
         created=created,
-    )
+        next_id=next_label,
+    ).counted()

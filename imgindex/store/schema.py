@@ -73,4 +73,9 @@ MIGRATIONS = (
         pictures TEXT NOT NULL       -- JSON, ids
     );
     """,
+    """
+    ALTER TABLE grouping ADD COLUMN next_label INTEGER NOT NULL DEFAULT 0;  -- never used yet
+    ALTER TABLE grouped ADD COLUMN parent INTEGER;                    -- the group that it is in
+    ALTER TABLE member ADD COLUMN part INTEGER;                       -- its smallest group
+    """,
 )

@@ -1,0 +1,46 @@
+"""The journey of a grouping out of the library: its files, and what an export tells of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .export import Export
+from .records import Member
+
+if TYPE_CHECKING:
+    from .records import Grouping
+    from .store import Store
+
+
+def members(store: Store, kept: Grouping) -> list[Member]:
+    """Every present file of a grouping, with its picture's place in it."""
+    paths = store.paths(kept.ids)
+    columns = (kept.labels, kept.strengths, kept.outliers, kept.exemplars, kept.parts)
+    return [
+        Member(path, picture_id, *values)
+        for picture_id, *values in zip(
+            kept.ids, *(column.tolist() for column in columns), strict=True
+        )
+        for path in paths.get(picture_id, [])
+    ]
+
+
+def export_of(store: Store, kept: Grouping) -> Export:
+    """A grouping as exports see it; groups whose files have all vanished are left out."""
+    found = members(store, kept)
+    parents = {group.id: group.parent for group in kept.every_group}
+    here = set()
+    for part in {member.part for member in found}:
+        group: int | None = part
+        while group in parents:
+            here.add(group)
+            group = parents[group]
+    return Export(
+        members=found,
+        groups=[group for group in kept.groups if group.id in here],
+        settings=kept.settings,
+        created=kept.created,
+        library=store.url,
+        decisions=store.decisions(),
+        subgroups=[group for group in kept.subgroups if group.id in here],
+    )
