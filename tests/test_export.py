@@ -34,7 +34,7 @@ linux = pytest.mark.skipif(
 
 def member(path: Path | str, group: int = 0, **more: Any) -> Member:
     told = {"id": f"id of {path}", "strength": 0.5, "outlier": 0.25, "exemplar": False, **more}
-    return Member(path=os.fspath(path), group=group, **told)
+    return Member(path=os.fspath(path), group=group, **{"part": group, **told})
 
 
 def export_of(members: Sequence[Member]) -> Export:

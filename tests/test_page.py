@@ -49,7 +49,7 @@ def jpeg(width: int, height: int) -> bytes:
 
 def member(path: str, group: int = 0, **more: Any) -> Member:
     told = {"id": f"id of {path}", "strength": 0.5, "outlier": 0.25, "exemplar": False, **more}
-    return Member(path=path, group=group, **told)
+    return Member(path=path, group=group, **{"part": group, **told})
 
 
 def export_of(members: Sequence[Member], library: str = "/home/anna/Pictures") -> Export:

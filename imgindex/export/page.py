@@ -12,7 +12,7 @@ import hashlib
 import html
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,23 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Some pictures of a section that belong together more closely; shown when it is opened.
+
+    Attributes:
+        heading: a few words.
+        note: what to know of them, in a line.
+        at: their places among the section's cards, and from there on among its further ones.
+        parts: of it.
+    """
+
+    heading: str
+    note: str
+    at: Sequence[int]
+    parts: Sequence[Part] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """Pictures that belong together under one heading.
 
@@ -55,6 +72,7 @@ class Section:
         cards: the pictures that are shown.
         more: pictures that are listed by name only; their thumbnails are left out.
         rows: rows of cards that are shown until more are asked for; 0 shows none, None all.
+        parts: of it; none, or some that together have every card.
     """
 
     heading: str
@@ -62,6 +80,7 @@ class Section:
     cards: Sequence[Card]
     more: Sequence[Card] = ()
     rows: int | None = None
+    parts: Sequence[Part] = ()
 
 
 def page_text(
@@ -127,6 +146,7 @@ def _data(sections: Iterable[Section]) -> Iterator[str]:
                 "rows": section.rows,
                 "cards": [_plain(card) for card in section.cards],
                 "more": [_plain(card) for card in section.more],
+                "parts": [asdict(part) for part in section.parts],
             }
         )
     yield _island("sections-data", outline)
