@@ -98,7 +98,10 @@ def test_csv_has_the_header_and_order_it_promises(tmp_path: Path, six: list[Memb
 def test_json_tells_how_the_grouping_was_made(tmp_path: Path, six: list[Member]) -> None:
     put(tmp_path / "out.json", six)
     document = json.loads((tmp_path / "out.json").read_text("ascii"))
-    assert list(document) == ["library", "created", "settings", "decisions", "groups", "noise"]
+    assert list(document) == [
+        *("library", "created", "settings", "decisions"),
+        *("groups", "subgroups", "noise"),
+    ]
     assert document["library"] == "/photos"
     assert document["created"] == "2026-01-02T03:04:05+00:00"
     assert document["settings"] == {
@@ -115,6 +118,7 @@ def test_json_tells_how_the_grouping_was_made(tmp_path: Path, six: list[Member])
         "exemplars": ["m"],
         "name": None,
         "cover": None,
+        "parent": None,
     }
     assert first["members"][0] == {
         "path": six[4].path,
@@ -122,9 +126,17 @@ def test_json_tells_how_the_grouping_was_made(tmp_path: Path, six: list[Member])
         "strength": 0.4,
         "outlier": 0.25,
         "exemplar": True,
+        "part": 0,
     }
     assert document["noise"] == [
-        {"path": six[0].path, "id": six[0].id, "strength": 0, "outlier": 0.9, "exemplar": False}
+        {
+            "path": six[0].path,
+            "id": six[0].id,
+            "strength": 0,
+            "outlier": 0.9,
+            "exemplar": False,
+            "part": -1,
+        }
     ]
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 from pictures import png, scene
 from PIL import Image
 
-from imgindex import Library
+from imgindex import Library, open_store
+from imgindex.records import IndexedFile, ModelPin, Picture, no_progress
 
 IMGINDEX = Path(sys.executable).with_name("imgindex")
 
@@ -122,3 +124,69 @@ def test_what_cannot_be_done_is_told(
 ) -> None:
     assert said in run(place, *arguments, code=code)
     assert sizes(place) == {0: 10, 1: 8, 2: 6}
+
+
+@pytest.fixture
+def heaps(tmp_path: Path) -> Path:
+    """Two close pairs of heaps and a lone one, 30 pictures each, as rows on a patch of a sphere."""
+    generator = np.random.default_rng(2)
+    at = [(0, 0), (0.4, 0), (40, 0), (40.4, 0), (0, 60)]
+    flat = np.concatenate([generator.normal(one, 0.1, (30, 2)) for one in at]) / 100
+    rows = np.column_stack([flat, np.sqrt(1 - (flat**2).sum(axis=1))]).astype(np.float32)
+    with closing(open_store(tmp_path / "lib", create=True)) as store:
+        store.pin(ModelPin("made", "0" * 64, 3, 1))
+        pictures = [Picture(f"{number:032x}", 1, 1, "PNG") for number in range(len(rows))]
+        files = [IndexedFile(f"/made/{one.id}", 1, 1, one.id) for one in pictures]
+        store.add(pictures, rows, files)
+        store.refresh(no_progress)
+    return tmp_path
+
+
+CUT = "cluster", "--space", "descriptor", "--min-cluster-size", "18", "--min-samples", "3"
+
+
+def test_a_large_group_can_be_opened_and_its_parts_have_ids_that_last(heaps: Path) -> None:
+    run(heaps, *CUT)
+    groups = json.loads(run(heaps, "groups", "--json"))
+    assert sorted(group["size"] for group in groups) == [30, 60, 60]
+    assert {group["parent"] for group in groups} == {None}
+    every = json.loads(run(heaps, "groups", "--parts", "--json"))
+    parts = [group for group in every if group["parent"] is not None]
+    assert len(parts) == 4
+    pair = next(group["id"] for group in groups if group["size"] == 60)
+    inside = sorted(group["id"] for group in parts if group["parent"] == pair)
+    told = json.loads(run(heaps, "groups", "show", str(pair), "--json"))
+    assert sorted(part["id"] for part in told["parts"]) == inside
+    part = inside[0]
+    told = json.loads(run(heaps, "groups", "show", str(part), "--json"))
+    assert told["parent"] == pair
+    assert 18 <= told["size"] == len(told["members"]) <= 30
+    assert set(told["exemplars"]) <= {one["id"] for one in told["members"]}
+    run(heaps, "groups", "name", str(part), "left")
+    run(heaps, "groups", "cover", str(part), told["members"][-1]["id"])
+    assert "is not in group" in run(heaps, "groups", "cover", str(part), f"{149:032x}", code=1)
+    listed = run(heaps, "groups", "--parts").splitlines()
+    assert sum(line.startswith("  ") for line in listed) == 4
+    assert any(line.startswith(f"  {part} ") and "left" in line for line in listed)
+    assert "left" not in run(heaps, "groups")
+    assert f"a part of group {pair}" in run(heaps, "groups", "show", str(part))
+    run(heaps, *CUT)
+    again = json.loads(run(heaps, "groups", "--parts", "--json"))
+    assert [(one["id"], one["parent"], one["size"]) for one in again] == [
+        (one["id"], one["parent"], one["size"]) for one in every
+    ]
+    run(heaps, "export", "all.json")
+    exported = json.loads((heaps / "all.json").read_bytes())
+    assert {one["id"]: one["name"] for one in exported["subgroups"]}[part] == "left"
+    members = [one for group in exported["groups"] for one in group["members"]]
+    assert sum(one["part"] == part for one in members) == told["size"]
+
+
+def test_the_id_of_a_part_that_vanished_is_never_used_again(heaps: Path) -> None:
+    seen: list[set[int]] = []
+    for size in ("18", "5", "18", "5"):
+        run(heaps, "cluster", *CUT[1:3], "--min-cluster-size", size, "--min-samples", "3")
+        seen.append({one["id"] for one in json.loads(run(heaps, "groups", "--parts", "--json"))})
+    assert seen[0] == set(range(7)) == seen[2]
+    assert seen[0] < seen[1]
+    assert min(seen[3] - seen[0]) > max(seen[1])

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
@@ -391,5 +392,42 @@ def test_a_browser_draws_it(tmp_path: Path) -> None:
     assert all((attrs["src"] or "").startswith("data:image/jpeg;base64,") for attrs in pictures)
     assert {"100% #1?.jpg", "not utf-8 \ufffd.jpg"} <= {attrs["alt"] for attrs in pictures}
     assert page.texts["blank"] == '"><img src=x onerror=alert(1)>.jpg'
-    assert page.texts["heading-1"] == "Noise"
+    assert page.texts["heading-thumbnails-1"] == "Noise"
     assert "Show all 1" in page.source
+
+
+def test_a_group_is_opened_into_its_parts(tmp_path: Path) -> None:
+    # Group 0 has the parts 3 (of which 4 is one) and 5, and a picture in neither.
+    parts = [3, 3, 4, 4, 5, 5, 0]
+    members = [
+        member(f"/p/{at}.jpg", 0, part=part, strength=1 - at / 10) for at, part in enumerate(parts)
+    ]
+    export = replace(
+        export_of([*members, member("/p/alone.jpg", 1)]),
+        subgroups=[
+            Group(3, 4, "m", (), parent=0, name="<b>Sea</b>"),
+            Group(4, 2, "m", (), parent=3, cover=members[3].id),
+            Group(5, 2, "m", (), parent=0),
+        ],
+    )
+    write(tmp_path / "out.html", export, thumbnail=lambda _: jpeg(4, 3), thumbnails_per_group=1)
+    page = Page(tmp_path / "out.html")
+    section, alone = page.sections
+    assert section["note"] == "7 pictures, 2 parts"
+    assert alone["parts"] == []
+    shown = [card["paths"][0] for card in section["cards"]]
+    named = [card["paths"][0] for card in section["more"]]
+    # One thumbnail of every part, and what is pinned comes first.
+    assert shown == ["/p/3.jpg", "/p/0.jpg", "/p/4.jpg", "/p/6.jpg"]
+
+    def paths(part: dict[str, Any]) -> set[str]:
+        return {[*shown, *named][at] for at in part["at"]}
+
+    sea, other, rest = section["parts"]
+    assert (sea["heading"], sea["note"]) == ("<b>Sea</b>", "4 pictures, 1 part")
+    assert paths(sea) == {"/p/0.jpg", "/p/1.jpg", "/p/2.jpg", "/p/3.jpg"}
+    assert [part["heading"] for part in sea["parts"]] == ["Group 4", "In none of these"]
+    assert paths(sea["parts"][0]) == {"/p/2.jpg", "/p/3.jpg"}
+    assert paths(other) == {"/p/4.jpg", "/p/5.jpg"}
+    assert paths(rest) == {"/p/6.jpg"}
+    assert rest["heading"] == "In none of these"
