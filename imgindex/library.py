@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from .decisions import decide, decided
 from .errors import (
-    ExportError,
     GroupingError,
     LibraryDamagedError,
     PictureError,
@@ -21,7 +20,6 @@ from .indexing import index
 from .records import (
     MIN_CLUSTER_SIZE,
     Grouping,
-    Member,
     QueryFailure,
     Status,
     no_progress,
@@ -37,11 +35,13 @@ if TYPE_CHECKING:
 
     from .config import Settings
     from .export import Kind, Link
+    from .mapping import MapReport
     from .records import (
         AddReport,
         Change,
         Decision,
         ExportReport,
+        Member,
         Progress,
         SearchResult,
         Space,
@@ -343,18 +343,9 @@ class Library:
         Raises:
             GroupingError: there is no grouping yet.
         """
-        return self._members(self.grouping())
+        from .telling import members
 
-    def _members(self, kept: Grouping) -> list[Member]:
-        paths = self._resources.store().paths(kept.ids)
-        columns = (kept.labels, kept.strengths, kept.outliers, kept.exemplars)
-        return [
-            Member(path, picture_id, *values)
-            for picture_id, *values in zip(
-                kept.ids, *(column.tolist() for column in columns), strict=True
-            )
-            for path in paths.get(picture_id, [])
-        ]
+        return members(self._resources.store(), self.grouping())
 
     def export(
         self,
@@ -378,13 +369,13 @@ class Library:
             GroupingError: there is no grouping yet.
             ExportError: the target is taken, or cannot be written.
         """
-        from . import export
+        from . import export, telling
 
         kept = self.grouping()
-        members = self._members(kept)
+        members = telling.members(self._resources.store(), kept)
         here = {member.group for member in members}
         return export.write(
-            self._target(target, force=force),
+            self._resources.target(target, force=force),
             export.Export(
                 members=members,
                 groups=[group for group in kept.groups if group.id in here],
@@ -399,6 +390,32 @@ class Library:
             force=force,
             progress=progress,
         )
+
+    def map(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        size: tuple[int, int] = (2400, 1800),
+        force: bool = False,
+        progress: Progress = no_progress,
+    ) -> MapReport:
+        """Draw the library on a map: what is alike lies together, coloured by group.
+
+        Args:
+            target: an ``.html`` file, a page to walk about in, or a ``.png`` file.
+            size: width and height of the PNG file in pixels.
+            force: replace a file that is there.
+            progress: stages ``neighbours``, ``layout`` and ``thumbnails``.
+
+        Raises:
+            ExportError: the target is of no such kind, is taken, or cannot be written.
+            SettingError: the size is out of range.
+            GroupingError: there are no pictures.
+        """
+        from . import mapping
+
+        place = self._resources.target(target, force=force)
+        return mapping.draw(self._resources, place, size, force=force, progress=progress)
 
     def save_page(
         self, result: SearchResult, target: str | os.PathLike[str], *, force: bool = False
@@ -415,7 +432,7 @@ class Library:
         """
         from . import results
 
-        place = self._target(target, force=force)
+        place = self._resources.target(target, force=force)
         results.write_page(result, place, thumbnail=self.thumbnail, force=force)
 
     def save_montage(
@@ -424,19 +441,8 @@ class Library:
         """Draw the matches of a search as a contact sheet, a PNG file; see ``save_page``."""
         from . import results
 
-        place = self._target(target, force=force)
+        place = self._resources.target(target, force=force)
         results.write_montage(result, place, thumbnail=self.thumbnail, force=force)
-
-    def _target(self, target: str | os.PathLike[str], *, force: bool) -> str:
-        """Where to write; never over a picture of the library, whatever name it goes by.
-
-        Raises:
-            ExportError: a file is there that holds one.
-        """
-        place = os.path.abspath(os.path.expanduser(target))  # noqa: PTH111 - Path's raises for unknown users
-        if force and os.path.isfile(place) and self._resources.holds(place):  # noqa: PTH113 - place is text
-            raise ExportError(f"{place} is a picture of the library; choose another name")
-        return place
 
     def paths(self, ids: Collection[str]) -> dict[str, list[str]]:
         """The files of some pictures, those that are present; unknown ids are left out.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .records import Member
 from .regrouping import memberships
 
 if TYPE_CHECKING:
@@ -60,6 +61,19 @@ class GroupReport:
     exemplars: tuple[str, ...]
     duplicates: tuple[tuple[str, ...], ...]
     members: tuple[MemberReport, ...]
+
+
+def members(store: Store, kept: Grouping) -> list[Member]:
+    """Every present file of a grouping, with its picture's place in it."""
+    paths = store.paths(kept.ids)
+    columns = (kept.labels, kept.strengths, kept.outliers, kept.exemplars)
+    return [
+        Member(path, picture_id, *values)
+        for picture_id, *values in zip(
+            kept.ids, *(column.tolist() for column in columns), strict=True
+        )
+        for path in paths.get(picture_id, [])
+    ]
 
 
 def report(store: Store, kept: Grouping, group_id: int) -> GroupReport:
