@@ -26,8 +26,9 @@ _SUFFIXES = {".html": "html", ".htm": "html", ".png": "png"}
 _SIDES = (160, 96)  # of a page's thumbnails: when there are few, and when there are many
 _FEW = 2500
 _SMALLEST, _LARGEST = 200, 10_000  # sides of a PNG file
-_TILE, _LARGEST_TILE = 60, 200
-_APART, _TIGHT = 1.35, 1.06  # in tiles; the second where every picture has room for one
+_TILE, _LARGEST_TILE = 66, 200
+_APART, _TIGHT = 1.15, 1.04  # in tiles; the second where every picture has room for one
+_SNUG = 0.7  # of the room a picture has on average, for any thumbnail to fit
 _DOT = 0.4  # of the room that a picture has on average
 _NAMED = 40  # of the largest groups, if nobody named them
 
@@ -102,7 +103,7 @@ def draw(
         raise ExportError(f"cannot draw a map as {target}; name an .html or a .png file")
     if not _SMALLEST <= min(size) <= max(size) <= _LARGEST:
         raise SettingError(
-            f"the size must be {_SMALLEST} to {_LARGEST:,} pixels either way, not {size[0]}x{size[1]}"
+            f"both sides must have {_SMALLEST} to {_LARGEST:,} pixels, not {size[0]}x{size[1]}"
         )
     export.check_target(target, force=force)
     drawn, order = _charted(resources, progress)
@@ -177,9 +178,7 @@ def _charted(resources: Resources, progress: Progress) -> tuple[export.Map, list
     return drawn, [*covers, *order[len(covers) :][widest].tolist()]
 
 
-def _shared(
-    kept: Grouping, where: dict[str, int]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _shared(kept: Grouping, where: dict[str, int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Where pictures that are on the map are in the grouping, and where they are on the map."""
     import numpy as np
 
@@ -200,8 +199,8 @@ def _sheet(
     edge = min(size) * 0.04
     scale = float(((np.array(size) - 2 * edge) / extent).min())
     own = scale * float((extent[0] * max(extent[1], extent[0] / 4) / len(drawn.paths) / 5) ** 0.5)
-    side = int(min(max(own / _TIGHT, _TILE * max(size) / 2400), _LARGEST_TILE))
-    need = side * (_TIGHT if own >= side else _APART)
+    side = int(min(max(_SNUG * own, _TILE * max(size) / 2400), _LARGEST_TILE))
+    need = side * (_TIGHT if _SNUG * own >= side else _APART)
     middle = (np.array(size) - scale * extent) / 2
     spots = (middle + scale * drawn.places).tolist()
     painted = {group: light for group, (light, _) in drawn.colours().items()}

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 from . import pixels, scan
 from .config import Settings
-from .errors import ExportError, LibraryNotFoundError, ModelNotFoundError, PictureError, SettingError
+from .errors import (
+    ExportError,
+    LibraryNotFoundError,
+    ModelNotFoundError,
+    PictureError,
+    SettingError,
+)
 from .records import ModelPin
 from .store import check_pin, open_store
 

@@ -21,7 +21,7 @@ LAYERS = (
     {"cli"},
     {"__init__"},
     {"library"},
-    {"indexing", "searching", "results"},
+    {"indexing", "searching", "results", "mapping"},
     {"decisions", "telling"},
     {"regrouping"},
     {"resources"},

@@ -27,9 +27,7 @@ _DULLER = 0.95
 _FULL = 255
 
 
-def colours(
-    centres: NDArray[np.float32], radii: NDArray[np.float32]
-) -> list[tuple[str, str]]:
+def colours(centres: NDArray[np.float32], radii: NDArray[np.float32]) -> list[tuple[str, str]]:
     """Choose colours one group after the other, each unlike those around it.
 
     Args:

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     from imgindex.records import Group, Labels
 
-PAGE_THUMBNAILS = 8000
-"""Thumbnails in one page at most: of 96 pixels, at some 4 kB each, it then weighs 35 MB."""
+PAGE_THUMBNAILS = 12_000
+"""Thumbnails in one page at most."""
+PAGE_CHARACTERS = 36_000_000
+"""What they may take up, each a third more than its JPEG; browsers bear that."""
 
 _STEPS = 65_535  # to which places are rounded
 _CHUNK = 200  # thumbnails that the browser reads at a time
@@ -96,19 +98,21 @@ def map_text(
     return filled("map.html", parts)
 
 
-def _data(
-    drawn: Map, thumbnails: Iterable[tuple[int, bytes | None]], side: int
-) -> Iterator[str]:
+def _data(drawn: Map, thumbnails: Iterable[tuple[int, bytes | None]], side: int) -> Iterator[str]:
     shown: list[int] = []
     chunk: list[str] = []
+    left = PAGE_CHARACTERS
     for picture, jpeg in thumbnails:
         if jpeg is None:
             continue
         shown.append(picture)
         chunk.append(base64.b64encode(jpeg).decode())
+        left -= len(chunk[-1])
         if len(chunk) == _CHUNK:
             yield island(f"thumbnails-{len(shown) // _CHUNK - 1}", chunk)
             chunk = []
+        if left <= 0:
+            break
     if chunk:
         yield island(f"thumbnails-{len(shown) // _CHUNK}", chunk)
     yield island("map-data", _outline(drawn) | {"shown": shown, "chunk": _CHUNK, "side": side})
@@ -135,7 +139,13 @@ def _outline(drawn: Map) -> dict[str, Any]:
         "names": names,
         "copies": {at: paths[1:] for at, paths in enumerate(drawn.paths) if len(paths) > 1},
         "groups": [
-            {"name": name_of(group), "size": group.size, "cover": cover, "colours": painted[group.id]}
+            {
+                "name": name_of(group),
+                "named": group.name is not None,
+                "size": group.size,
+                "cover": cover,
+                "colours": painted[group.id],
+            }
             for group, cover in zip(drawn.groups, drawn.covers, strict=True)
         ],
         "noise": painted[NOISE],

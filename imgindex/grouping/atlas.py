@@ -30,7 +30,7 @@ _FILLED = 0.2  # share of the map that the points take up when each has its plac
 _MOVES, _STEP, _STILL = 300, np.float32(0.4), 0.01
 _GOLDEN = np.pi * (3 - 5**0.5)
 _LEVELS, _FINER = 60, 2**-0.25
-_HANDICAP = 1.5
+_HANDICAP, _CROWDED = 1.5, 4
 
 
 def lay_out(rows: Rows, places: Rows | None, propose: Propose, progress: Progress) -> Rows:
@@ -81,7 +81,8 @@ def _wide(flat: Rows) -> Rows:
     _, axes = np.linalg.eigh(centred.astype(np.float64).T @ centred)
     axes = axes[:, ::-1]
     axes *= np.where(axes[np.abs(axes).argmax(axis=0), np.arange(2)] < 0, -1, 1)
-    return (centred @ axes).astype(np.float32)
+    turned: Rows = (centred @ axes).astype(np.float32)
+    return turned
 
 
 def _spread(flat: Rows, which: NDArray[np.intp]) -> Rows:
@@ -165,8 +166,11 @@ def rooms(places: Rows, order: NDArray[np.intp], covers: int) -> NDArray[np.floa
     sorted_places = places[order] - places.min(axis=0)
     found = np.zeros(len(places), np.float32)
     room = float(sorted_places.max(initial=0)) or 1.0
+    own = (_FILLED * room * float(sorted_places[:, 1].max()) / len(places)) ** 0.5
     for _ in range(_LEVELS):
-        _choose(sorted_places, found, np.float32(room), np.float32(_HANDICAP * room), covers)
+        # The landmarks' lead ends where nearly everyone has room.
+        handicap = min(_HANDICAP, max(1, room / max(_CROWDED * own, 1e-9)))
+        _choose(sorted_places, found, np.float32(room), np.float32(handicap * room), covers)
         if found.all():
             break
         room *= _FINER
@@ -178,9 +182,7 @@ def rooms(places: Rows, order: NDArray[np.intp], covers: int) -> NDArray[np.floa
 def _choose(
     places: Rows, found: NDArray[np.float32], room: np.float32, others: np.float32, covers: int
 ) -> None:
-    """Give this room to all that can have it, in order; ``others`` is what those after the covers
-    must be apart.
-    """
+    """Give this room to all that can have it, in order; those after the covers keep ``others``."""
     n = len(places)
     width = int(places[:, 0].max() / others) + 1
     height = int(places[:, 1].max() / others) + 1
