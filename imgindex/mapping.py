@@ -30,6 +30,7 @@ _TILE, _LARGEST_TILE = 66, 200
 _APART, _TIGHT = 1.15, 1.04  # in tiles; the second where every picture has room for one
 _SNUG = 0.7  # of the room a picture has on average, for any thumbnail to fit
 _DOT = 0.4  # of the room that a picture has on average
+_EDGE = 0.03  # of the shorter side
 _NAMED = 40  # of the largest groups, if nobody named them
 
 
@@ -160,10 +161,10 @@ def _charted(resources: Resources, progress: Progress) -> tuple[export.Map, list
     rest = np.lexsort((-strengths, labels == NOISE))
     order = np.append(np.array(covers, np.intp), rest[~np.isin(rest, covers)])
     rooms = grouping.rooms(places, order, len(covers))
-    groups_told = f"{len(groups):,} groups" if kept else "no groups yet"
+    groups_told = _counted(len(groups), "group") if kept else "no groups yet"
     drawn = export.Map(
         title=PurePath(store.url).name or store.url,
-        subtitle=f"{len(ids):,} pictures · {groups_told} · {pin.name}",
+        subtitle=f"{_counted(len(ids), 'picture')} · {groups_told} · {pin.name}",
         paths=[paths[picture_id] for picture_id in ids],
         places=places,
         rooms=rooms,
@@ -195,11 +196,11 @@ def _sheet(
 
     from . import pixels
 
-    extent = np.maximum(drawn.places.max(axis=0), 1e-9)
-    edge = min(size) * 0.04
-    scale = float(((np.array(size) - 2 * edge) / extent).min())
-    own = scale * float((extent[0] * max(extent[1], extent[0] / 4) / len(drawn.paths) / 5) ** 0.5)
-    side = int(min(max(_SNUG * own, _TILE * max(size) / 2400), _LARGEST_TILE))
+    extent = drawn.places.max(axis=0)
+    edge = min(size) * _EDGE
+    own = _room(drawn, size, edge)[1]
+    side = int(min(max(_SNUG * own, _TILE * max(size) / 2400), _LARGEST_TILE, min(size) / 4))
+    scale, own = _room(drawn, size, edge + side / 2)
     need = side * (_TIGHT if _SNUG * own >= side else _APART)
     middle = (np.array(size) - scale * extent) / 2
     spots = (middle + scale * drawn.places).tolist()
@@ -209,17 +210,34 @@ def _sheet(
         (*spots[at], painted[labels[at]])
         for at in np.argsort(drawn.labels != NOISE, kind="stable").tolist()
     ]
-    chosen = [at for at in order if scale * drawn.rooms[at] >= need]
+    chosen = [at for at in order if len(order) == 1 or scale * drawn.rooms[at] >= need]
     tiles = [
         (jpeg, *spots[at], painted[labels[at]])
         for at, jpeg in thumbnails.of(chosen, 2 * side)
         if jpeg is not None
     ]
     shown = set(chosen)
-    named = [
+    # Names that somebody gave come before numbers where both would take the same place.
+    groups = sorted(enumerate(drawn.groups), key=lambda pair: pair[1].name is None)
+    names = [
         (export.name_of(group), spots[cover][0], spots[cover][1] + side / 2, painted[group.id])
-        for at, (group, cover) in enumerate(zip(drawn.groups, drawn.covers, strict=True))
-        if group.name or (at < _NAMED and cover in shown)
+        for at, group in groups
+        if (cover := drawn.covers[at]) in shown and (group.name or at < _NAMED)
     ]
-    named.sort(key=lambda name: name[0].startswith("Group "))
-    return pixels.chart(size, (max(1.0, _DOT * min(own, side / 3)), dots), tiles, side, named)
+    return pixels.chart(size, (max(1.0, _DOT * min(own, side / 3)), dots), tiles, side, names)
+
+
+def _room(drawn: export.Map, size: tuple[int, int], edge: float) -> tuple[float, float]:
+    """Pixels to the map's unit, and those that a picture has on average."""
+    import numpy as np
+
+    wide, high = drawn.places.max(axis=0).tolist()
+    if len(drawn.paths) == 1:
+        return 1.0, float(min(size))
+    free = np.array(size) - 2 * edge
+    scale = float(min(free[0] / wide, free[1] / max(high, 1e-9)))
+    return scale, scale * float((wide * max(high, wide / 4) / len(drawn.paths) / 5) ** 0.5)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
