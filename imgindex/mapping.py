@@ -135,11 +135,14 @@ def _charted(resources: Resources, progress: Progress) -> tuple[export.Map, list
 
     store, pin = resources.filled()
     ids, rows = store.vectors()
+    paths, kept = store.paths(ids), decided(store)
+    if len(paths) < len(ids):  # others went this moment
+        here = [at for at, picture_id in enumerate(ids) if picture_id in paths]
+        ids, rows = tuple(ids[at] for at in here), rows[here]
     if not ids:
         raise GroupingError(
             f"the library {store.url} has no pictures; add some with: imgindex index FOLDER"
         )
-    kept = decided(store)
     labels = np.full(len(ids), NOISE, np.int32)
     strengths = np.zeros(len(ids), np.float32)
     known = None
@@ -155,9 +158,11 @@ def _charted(resources: Resources, progress: Progress) -> tuple[export.Map, list
         lambda some, k: store.neighbours([ids[at] for at in some.tolist()], k, progress),
         progress,
     )
-    paths = store.paths(ids)
     groups = [group for group in kept.groups if (labels == group.id).any()] if kept else []
-    covers = [where[group.cover or group.medoid] for group in groups]
+    covers = [
+        where.get(group.cover or group.medoid, int((labels == group.id).argmax()))
+        for group in groups
+    ]
     rest = np.lexsort((-strengths, labels == NOISE))
     order = np.append(np.array(covers, np.intp), rest[~np.isin(rest, covers)])
     rooms = grouping.rooms(places, order, len(covers))

@@ -85,9 +85,15 @@ def _wide(flat: Rows) -> Rows:
     return turned
 
 
+def _own(flat: Rows) -> float:
+    """The room of one point, all having the same; a narrow map counts as a quarter as high."""
+    wide, high = np.ptp(flat, axis=0).tolist()
+    return float((_FILLED * wide * max(high, wide / 4) / len(flat)) ** 0.5)
+
+
 def _spread(flat: Rows, which: NDArray[np.intp]) -> Rows:
     """Move points apart until each has a circle of its own; the map grows where it is crowded."""
-    gap = np.float32((_FILLED * max(float(np.prod(np.ptp(flat, axis=0))), 1e-6) / len(flat)) ** 0.5)
+    gap = np.float32(max(_own(flat), 1e-3))
     # Equal points begin in the spiral of a sunflower around their place, not all on one spot.
     order = np.argsort(which, kind="stable")
     _, starts, counts = np.unique(which[order], return_index=True, return_counts=True)
@@ -166,7 +172,7 @@ def rooms(places: Rows, order: NDArray[np.intp], covers: int) -> NDArray[np.floa
     sorted_places = places[order] - places.min(axis=0)
     found = np.zeros(len(places), np.float32)
     room = float(sorted_places.max(initial=0)) or 1.0
-    own = (_FILLED * room * float(sorted_places[:, 1].max()) / len(places)) ** 0.5
+    own = _own(places)
     for _ in range(_LEVELS):
         # The landmarks' lead ends where nearly everyone has room.
         handicap = min(_HANDICAP, max(1, room / max(_CROWDED * own, 1e-9)))
