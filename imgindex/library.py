@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from .decisions import decide, decided
 from .errors import (
-    ExportError,
     GroupingError,
     LibraryDamagedError,
     PictureError,
@@ -21,7 +20,6 @@ from .indexing import index
 from .records import (
     MIN_CLUSTER_SIZE,
     Grouping,
-    Member,
     QueryFailure,
     Status,
     no_progress,
@@ -37,11 +35,13 @@ if TYPE_CHECKING:
 
     from .config import Settings
     from .export import Kind, Link
+    from .mapping import MapReport
     from .records import (
         AddReport,
         Change,
         Decision,
         ExportReport,
+        Member,
         Progress,
         SearchResult,
         Space,
@@ -375,7 +375,7 @@ class Library:
 
         kept = self.grouping()
         return export.write(
-            self._target(target, force=force),
+            self._resources.target(target, force=force),
             export_of(self._resources.store(), kept),
             kind=kind,
             link=link,
@@ -383,6 +383,32 @@ class Library:
             force=force,
             progress=progress,
         )
+
+    def map(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        size: tuple[int, int] = (2400, 1800),
+        force: bool = False,
+        progress: Progress = no_progress,
+    ) -> MapReport:
+        """Draw the library on a map: what is alike lies together, coloured by group.
+
+        Args:
+            target: an ``.html`` file, a page to walk about in, or a ``.png`` file.
+            size: width and height of the PNG file in pixels.
+            force: replace a file that is there.
+            progress: stages ``neighbours``, ``layout`` and ``thumbnails``.
+
+        Raises:
+            ExportError: the target is of no such kind, is taken, or cannot be written.
+            SettingError: the size is out of range.
+            GroupingError: there are no pictures.
+        """
+        from . import mapping
+
+        place = self._resources.target(target, force=force)
+        return mapping.draw(self._resources, place, size, force=force, progress=progress)
 
     def save_page(
         self, result: SearchResult, target: str | os.PathLike[str], *, force: bool = False
@@ -399,7 +425,7 @@ class Library:
         """
         from . import results
 
-        place = self._target(target, force=force)
+        place = self._resources.target(target, force=force)
         results.write_page(result, place, thumbnail=self.thumbnail, force=force)
 
     def save_montage(
@@ -408,19 +434,8 @@ class Library:
         """Draw the matches of a search as a contact sheet, a PNG file; see ``save_page``."""
         from . import results
 
-        place = self._target(target, force=force)
+        place = self._resources.target(target, force=force)
         results.write_montage(result, place, thumbnail=self.thumbnail, force=force)
-
-    def _target(self, target: str | os.PathLike[str], *, force: bool) -> str:
-        """Where to write; never over a picture of the library, whatever name it goes by.
-
-        Raises:
-            ExportError: a file is there that holds one.
-        """
-        place = os.path.abspath(os.path.expanduser(target))  # noqa: PTH111 - Path's raises for unknown users
-        if force and os.path.isfile(place) and self._resources.holds(place):  # noqa: PTH113 - place is text
-            raise ExportError(f"{place} is a picture of the library; choose another name")
-        return place
 
     def paths(self, ids: Collection[str]) -> dict[str, list[str]]:
         """The files of some pictures, those that are present; unknown ids are left out.

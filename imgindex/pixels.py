@@ -188,6 +188,61 @@ def montage(tiles: Sequence[tuple[bytes, str]], columns: int, side: int, title: 
     return file.getvalue()
 
 
+def chart(
+    size: tuple[int, int],
+    dots: tuple[float, Sequence[tuple[float, float, str]]],
+    tiles: Sequence[tuple[bytes, float, float, str]],
+    side: int,
+    names: Sequence[tuple[str, float, float, str]],
+) -> bytes:
+    """Draw dots, framed pictures over them, and names over all.
+
+    Args:
+        size: width and height in pixels.
+        dots: their radius, and for each x, y and a colour.
+        tiles: picture files (best: thumbnails), x and y of their middle, the colour of the frame.
+        side: longest side of a tile in pixels.
+        names: texts, x of their middle, y of their top, their colour; those that would hide an
+            earlier one are left out.
+
+    Returns:
+        A PNG file.
+
+    Raises:
+        PictureError: a tile is not a picture.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    sheet = Image.new("RGB", size, "white")
+    radius, points = dots
+    edge = 2 * math.ceil(radius) + 1
+    stamp = Image.new("L", (8 * edge, 8 * edge))  # drawn large, so that its rim comes out smooth
+    ImageDraw.Draw(stamp).circle((4 * edge, 4 * edge), 8 * radius, 255)
+    stamp = stamp.resize((edge, edge), Image.Resampling.BOX)
+    for x, y, colour in points:
+        sheet.paste(colour, (round(x) - edge // 2, round(y) - edge // 2), stamp)
+    draw = ImageDraw.Draw(sheet)
+    frame = max(2, side // 24)
+    for data, x, y, colour in tiles:
+        image = _read(data, side, default_max_megapixels()).image
+        image.thumbnail((side - 2 * frame, side - 2 * frame), Image.Resampling.BICUBIC)
+        left, top = round(x - image.width / 2), round(y - image.height / 2)
+        right, bottom = left + image.width + frame - 1, top + image.height + frame - 1
+        draw.rectangle((left - frame, top - frame, right, bottom), colour)
+        sheet.paste(image, (left, top))
+    font = ImageFont.load_default(max(12, size[0] // 110))
+    drawn: list[tuple[float, float, float, float]] = []
+    for name, x, y, colour in names:
+        text = _ellipsised(draw, name, font, size[0] / 6)
+        box = draw.textbbox((x, y), text, font, "ma", stroke_width=3)
+        if all(box[2] < a or c < box[0] or box[3] < b or d < box[1] for a, b, c, d in drawn):
+            draw.text((x, y), text, colour, font, "ma", stroke_width=3, stroke_fill="white")
+            drawn.append(box)
+    file = io.BytesIO()
+    sheet.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
 def default_max_megapixels() -> float:
     """Choose the largest picture to decode from the machine's memory, in millions of pixels.
 

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 
 from . import pixels, scan
 from .config import Settings
-from .errors import LibraryNotFoundError, ModelNotFoundError, PictureError, SettingError
+from .errors import (
+    ExportError,
+    LibraryNotFoundError,
+    ModelNotFoundError,
+    PictureError,
+    SettingError,
+)
 from .records import ModelPin
 from .store import check_pin, open_store
 
@@ -146,6 +152,17 @@ class Resources:
             return bool(self.store().has([scan.content_id(self.load(path)[1])]))
         except PictureError:
             return False
+
+    def target(self, target: str | os.PathLike[str], *, force: bool) -> str:
+        """Where to write; never over a picture of the library, whatever name it goes by.
+
+        Raises:
+            ExportError: a file is there that holds one.
+        """
+        place = os.path.abspath(os.path.expanduser(target))  # noqa: PTH111 - Path's raises for unknown users
+        if force and os.path.isfile(place) and self.holds(place):  # noqa: PTH113 - place is text
+            raise ExportError(f"{place} is a picture of the library; choose another name")
+        return place
 
     def decode(self, data: bytes) -> Decoded:
         """Decode a picture as the model wants it; see ``pixels.decode``."""

@@ -230,6 +230,9 @@ def test_without_a_model_index_names_the_three_ways(tmp_path: Path) -> None:
         (["search", "x.jpg", "-k", "0"], 2, "-k"),
         (["cluster", "--min-cluster-size", "1"], 2, "--min-cluster-size"),
         (["export"], 2, "OUT"),
+        (["map"], 2, "OUT"),
+        (["map", "map.html"], 1, "there is no library at"),
+        (["map", "map.png", "--size", "large"], 2, "WIDTHxHEIGHT"),
         (["frobnicate"], 2, "frobnicate"),
         (["model", "import", "nothing.h5"], 1, "nothing.h5"),
         (["model", "pull", "resnet"], 1, "vgg16-keras"),
@@ -245,7 +248,7 @@ def test_errors_are_one_line_and_a_code(
 
 
 def test_every_command_has_json_and_an_example(tmp_path: Path) -> None:
-    names = ["index", "search", "cluster", "export", "status", "verify"]
+    names = ["index", "search", "cluster", "export", "map", "status", "verify"]
     names += [f"model {name}" for name in ("list", "info", "pull", "import")]
     names += [f"groups {name}" for name in ("show", "name", "cover", "together", "apart")]
     names += [f"groups {name}" for name in ("decisions", "forget")]

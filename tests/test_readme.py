@@ -102,6 +102,7 @@ def test_the_fields_of_json_are_those_in_the_table(place: Path) -> None:
         ("groups name", "0 sea"),
         ("groups forget", "1"),
         ("export", "again.csv"),
+        ("map", "again.html"),
         ("status", ""),
         ("verify", ""),
     ):

@@ -21,7 +21,7 @@ LAYERS = (
     {"cli"},
     {"__init__"},
     {"library"},
-    {"indexing", "searching", "results", "exporting"},
+    {"indexing", "searching", "results", "exporting", "mapping"},
     {"decisions", "telling"},
     {"regrouping"},
     {"resources"},

@@ -1,4 +1,4 @@
-"""The commands of the main line: index, search, cluster, export, status, verify."""
+"""The commands of the main line: index, search, cluster, export, map, status, verify."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from imgindex import Library
 from imgindex.errors import SettingError
 from imgindex.records import MIN_CLUSTER_SIZE, NOISE, ClusterReport, Space
 
-from . import found, groups, model
-from .options import JsonOption, LibraryOption  # noqa: TC001 - typer reads the annotations
+from . import found, groups, model, plane
+from .options import (  # noqa: TC001 - typer reads the annotations
+    JsonOption,
+    LibraryOption,
+    MegapixelsOption,
+)
 from .show import (
     FAILED,
     SKIPPED,
@@ -42,6 +46,7 @@ Begin with:
   imgindex search photo.jpg          what looks like this?
   imgindex cluster                   what belongs together?
   imgindex export groups.html        a page to look at
+  imgindex map map.html              a map to walk about in
 """,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -66,15 +71,6 @@ DeviceOption = Annotated[
     typer.Option(
         metavar="DEVICE",
         help="auto, cpu, cuda or cuda:N [default: auto].",
-        show_default=False,
-    ),
-]
-MegapixelsOption = Annotated[
-    float | None,
-    typer.Option(
-        min=0.001,
-        metavar="N",
-        help="Largest picture to read [default: from this machine's memory].",
         show_default=False,
     ),
 ]
@@ -408,6 +404,9 @@ def export(  # noqa: PLR0913 - one parameter an option
         skipped_lines(report.skipped)
     if report.skipped:
         raise typer.Exit(SKIPPED)
+
+
+app.command("map", epilog=plane.EXAMPLES)(plane.map_)
 
 
 @app.command(epilog="\b\nExample:\n  imgindex status --json\n")

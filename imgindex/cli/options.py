@@ -17,3 +17,12 @@ LibraryOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write the result as JSON.")]
+MegapixelsOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0.001,
+        metavar="N",
+        help="Largest picture to read [default: from this machine's memory].",
+        show_default=False,
+    ),
+]

@@ -12,16 +12,32 @@ from imgindex.records import ExportReport, Skipped, no_progress
 from .content import Export
 from .folders import Link, write_tree
 from .gallery import gallery_text
+from .map import PAGE_THUMBNAILS as MAP_THUMBNAILS
+from .map import Map, map_text, name_of
 from .page import Card, Section, page_text
 from .tables import csv_text, json_text
-from .target import write_file
+from .target import check, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from imgindex.records import Member, Progress
 
-__all__ = ["Card", "Export", "Kind", "Link", "Section", "write", "write_bytes", "write_page"]
+__all__ = [
+    "MAP_THUMBNAILS",
+    "Card",
+    "Export",
+    "Kind",
+    "Link",
+    "Map",
+    "Section",
+    "check_target",
+    "name_of",
+    "write",
+    "write_bytes",
+    "write_map",
+    "write_page",
+]
 
 Kind = Literal["csv", "json", "folders", "html"]
 
@@ -128,6 +144,39 @@ def write_page(  # noqa: PLR0913 - the parts of a page, by keyword
     text = page_text(title=title, subtitle=subtitle, sections=sections, facts=facts)
     path = os.path.abspath(target)
     write_file(path, text, force=force, errors="xmlcharrefreplace")
+
+
+def write_map(
+    target: str | os.PathLike[str],
+    drawn: Map,
+    *,
+    thumbnails: Iterable[tuple[int, bytes | None]],
+    side: int,
+    force: bool = False,
+) -> None:
+    """Write a map as a page; see ``map_text``.
+
+    Args:
+        target: the file to make.
+        drawn: the map.
+        thumbnails: read once, so a generator keeps few of them in memory.
+        side: of the thumbnails.
+        force: replace a file that is there.
+
+    Raises:
+        ExportError: the target is taken or cannot be written.
+    """
+    text = map_text(drawn, thumbnails, side)
+    write_file(os.path.abspath(target), text, force=force, errors="xmlcharrefreplace")
+
+
+def check_target(target: str | os.PathLike[str], *, force: bool = False) -> None:
+    """Refuse a file that could not be written, before the work for it begins.
+
+    Raises:
+        ExportError: the target is taken, or its folder is not there.
+    """
+    check(Path(os.path.abspath(target)), force=force)
 
 
 def write_bytes(target: str | os.PathLike[str], data: bytes, *, force: bool = False) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 _RATIOS = (0.4, 3.0)  # narrower and wider pictures are cropped in the overview
@@ -100,21 +100,28 @@ def page_text(
         sections: read once, in order.
         facts: figures at the top, each with what it counts, such as ``("1,035", "pictures")``.
     """
-    template = files(__package__).joinpath("page.html").read_text("utf-8")
-    for index, part in enumerate(re.split(r"<!--(\w+)-->", template)):
+    parts = {
+        "title": [html.escape(title)],
+        "subtitle": [html.escape(subtitle)],
+        "facts": [
+            f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(figure)}</dd></div>"
+            for figure, name in facts
+        ],
+        "data": _data(sections),
+    }
+    return filled("page.html", parts)
+
+
+def filled(template: str, parts: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """A template of this folder with its parts put in, piece by piece, and its policy."""
+    text = files(__package__).joinpath(template).read_text("utf-8")
+    for index, part in enumerate(re.split(r"<!--(\w+)-->", text)):
         if index % 2 == 0:
             yield part
         elif part == "policy":
-            yield _policy(template)
-        elif part == "title":
-            yield html.escape(title)
-        elif part == "subtitle":
-            yield html.escape(subtitle)
-        elif part == "facts":
-            for figure, name in facts:
-                yield f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(figure)}</dd></div>"
+            yield _policy(text)
         else:
-            yield from _data(sections)
+            yield from parts[part]
 
 
 def _policy(template: str) -> str:
@@ -138,7 +145,7 @@ def _data(sections: Iterable[Section]) -> Iterator[str]:
             None if card.thumbnail is None else base64.b64encode(card.thumbnail).decode()
             for card in section.cards
         ]
-        yield _island(f"thumbnails-{number}", thumbnails)
+        yield island(f"thumbnails-{number}", thumbnails)
         outline.append(
             {
                 "heading": section.heading,
@@ -149,10 +156,11 @@ def _data(sections: Iterable[Section]) -> Iterator[str]:
                 "parts": [asdict(part) for part in section.parts],
             }
         )
-    yield _island("sections-data", outline)
+    yield island("sections-data", outline)
 
 
-def _island(name: str, value: Any) -> str:
+def island(name: str, value: Any) -> str:
+    """A value as JSON in an element of its own, which no text in it can end."""
     text = json.dumps(value, separators=(",", ":")).translate(_ESCAPES)  # ASCII, so no U+2028
     return f'<script type="application/json" id="{name}">{text}</script>\n'
 

@@ -30,8 +30,7 @@ def write_file(
         ExportError: the target exists and ``force`` is False, is a folder, or cannot be written.
     """
     path = Path(target)
-    check_parent(path)
-    _check_free(path, force=force)
+    check(path, force=force)
     temporary = path.with_name(f".imgindex-{secrets.token_hex(8)}.tmp")
     try:
         try:
@@ -49,6 +48,16 @@ def write_file(
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ExportError(f"cannot write {target}: {reason}") from error
+
+
+def check(path: Path, *, force: bool) -> None:
+    """Refuse a target that could not be written, before there is anything to write.
+
+    Raises:
+        ExportError: its folder is not there, or it is taken.
+    """
+    check_parent(path)
+    _check_free(path, force=force)
 
 
 def check_parent(path: Path) -> None:

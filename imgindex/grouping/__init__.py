@@ -4,12 +4,14 @@
           └─ neighbours ─┬─▶ forest ──────────────────────────┼─▶ Tree ─ condensed_tree ─▶ Clusters
                          └─▶ neighbourhood ▶ coordinates ─────┘
 
-Beside it: ``identity`` knows a group again in the next run, ``joining`` finds one for new points.
+Beside it: ``identity`` knows a group again in the next run, ``joining`` finds one for new points,
+``atlas`` draws them all on a map.
 
 Campello, Moulavi, Zimek and Sander, "Hierarchical Density Estimates for Data Clustering,
 Visualization, and Outlier Detection", ACM TKDD 10(1), 2015, doi:10.1145/2733381.
 """
 
+from .atlas import lay_out, rooms
 from .hdbscan import Before, Clusters, Tree, cluster, cut, grow, size_for
 from .identity import Nest, changes, inherit
 from .joining import REACH, Standing, join, shares
@@ -29,6 +31,8 @@ __all__ = [
     "grow",
     "inherit",
     "join",
+    "lay_out",
+    "rooms",
     "shares",
     "size_for",
 ]
