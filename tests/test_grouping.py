@@ -421,8 +421,10 @@ def test_a_group_of_groups_keeps_them_inside() -> None:
     inside = {int(parent) for parent in found.parents if parent >= 0}
     assert {int(found.labels[0]), int(found.labels[60])} == inside
     assert found.labels[120] not in inside
+    mostly = []
     for heap in range(4):
         parts = found.parts[heap * 30 : heap * 30 + 30]
         values, counts = np.unique(parts[found.parents[parts] >= 0], return_counts=True)
-        assert len(values) == 1
-        assert counts[0] >= 18
+        assert counts.max() >= 18
+        mostly.append(int(values[counts.argmax()]))
+    assert len(set(mostly)) == 4

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgindex.grouping import Neighbours, Nest, Standing, changes, inherit, join
+from imgindex.grouping.identity import heirs
 from imgindex.records import Change, ChangeKind
 
 if TYPE_CHECKING:
@@ -167,6 +168,21 @@ def test_neighbours_vote(lists: list[int], distances: list[float], label: int) -
     assert (found.strengths[0] > 0) == (label >= 0)
     assert 0 <= found.strengths[0] <= 1
     assert 0 <= found.outliers[0] <= 1
+
+
+def test_who_was_a_member_needs_fewer_votes() -> None:
+    lists, distances = [3, 0, 5, 5, 5], [0.1] * 5  # a fifth for 9, a fifth for 4
+    for were, label in ((-1, -1), (9, 9), (4, 4), (7, -1)):
+        found = join(RUN, near([lists], [distances]), labels([were]))
+        assert found.labels.tolist() == [label]
+    # Where no neighbour is in it any more it counts for nothing.
+    assert join(RUN, near([[5] * 5], [distances]), labels([9])).labels.tolist() == [-1]
+
+
+def test_heirs_are_where_most_went() -> None:
+    before = labels([0, 0, 0, 1, 1, 1, 1, -1, 2])
+    after = labels([5, 5, 6, 7, 7, 8, -1, 5, 8])
+    assert heirs(before, after).tolist() == [5, 5, 5, -1, -1, -1, -1, -1, 8]
 
 
 def test_a_point_is_as_firm_as_those_who_vote_for_it() -> None:

@@ -19,6 +19,7 @@ from imgindex.records import NOISE, no_progress
 
 from . import coordinates, forest, neighbourhood
 from .condensed_tree import select
+from .identity import heirs
 from .joining import REACH, Standing, join
 from .mutual_reachability import core_distances, distances
 from .neighbours import measure
@@ -239,7 +240,8 @@ def cut(
     labels, strengths, parts = found.labels, found.strengths, found.parts
     exemplars = (labels != NOISE) & (strengths >= _FULL_STRENGTH)
     if tree.places.size:
-        labels, strengths = _taken_in(tree.places, Standing(labels, strengths, found.outliers))
+        run = Standing(labels, strengths, found.outliers)
+        labels, strengths = _taken_in(tree.places, run, known)
         parts = np.where(parts == NOISE, labels, parts)
     numbers = by_size(labels[tree.which], len(found.parents))
     # The last number is that of noise and of no parent.
@@ -258,16 +260,24 @@ def cut(
     )
 
 
-def _taken_in(places: Rows, run: Standing) -> tuple[Labels, NDArray[np.float32]]:
+def _taken_in(
+    places: Rows, run: Standing, before: Labels | None
+) -> tuple[Labels, NDArray[np.float32]]:
     """Labels and strengths once the noise at the edge of groups has joined them.
 
     HDBSCAN drops whatever a group loses before it is densest; people count that in.
+
+    Args:
+        places: float32 [n, w].
+        run: the n points.
+        before: int32 [n], groups of an earlier run.
     """
     noise = np.flatnonzero(run.labels == NOISE)
     labels, strengths = run.labels.copy(), run.strengths.copy()
     if len(noise):
         near = coordinates.nearest(places, noise, min(REACH, len(places) - 1))
-        found = join(run, near)
+        were = None if before is None else heirs(before, run.labels)[noise]
+        found = join(run, near, were)
         labels[noise], strengths[noise] = found.labels, found.strengths
     return labels, strengths
 

@@ -89,6 +89,21 @@ def inherit(before: Nest, after: Nest, next_id: int) -> dict[int, int]:
     return ids
 
 
+def heirs(before: Labels, after: Labels) -> Labels:
+    """Where the group that each point was in went to: the group of after that most of it is in.
+
+    Args:
+        before: int32 [n], -1 for noise.
+        after: int32 [n], the same.
+
+    Returns:
+        int32 [n], -1 for a point that was in none, or in one that is gone.
+    """
+    sizes = _sizes(before)
+    heir = {old: new for (old, new), both in _overlaps(before, after) if 2 * both > sizes[old]}
+    return np.array([heir.get(old, NOISE) for old in before.tolist()], np.int32)
+
+
 def _alike(before: Nest, after: Nest) -> list[tuple[int, int]]:
     """Pairs of groups, at any depth, that share more than half of their pictures: most first."""
     counts = Counter(zip(before.parts.tolist(), after.parts.tolist(), strict=True))

@@ -27,6 +27,8 @@ REACH = neighbourhood.NEIGHBOURS
 """Neighbours that vote, where there are so many."""
 _ENOUGH = 0.3
 """Share of the votes that makes a member; with less a point is noise."""
+_HABIT = 0.2
+"""What it counts, in shares of the votes, that a point was a member before."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,12 +46,14 @@ class Standing:
     outliers: NDArray[np.float32]
 
 
-def join(run: Standing, near: Neighbours) -> Standing:
+def join(run: Standing, near: Neighbours, were: Labels | None = None) -> Standing:
     """Find a group, or noise, for new points.
 
     Args:
         run: the points that were grouped.
         near: neighbours of q new points among them.
+        were: int32 [q], the group of the run that each was in before, -1 for none; it counts for
+            something where a neighbour is in it, lest points at its edge come and go.
 
     Returns:
         Of the q points. Who votes for a point lends it strength: it is the sum of their strengths,
@@ -57,6 +61,11 @@ def join(run: Standing, near: Neighbours) -> Standing:
     """
     groups, votes = shares(run, near)
     lines = np.arange(len(votes))
+    if were is not None:
+        at = np.searchsorted(groups, were)
+        at[at == len(groups)] = -1  # the empty column
+        habit = np.append(groups, NOISE)[at] == were
+        votes[lines, at] += _HABIT * (habit & (votes[lines, at] > 0))
     chosen = votes.argmax(axis=1)
     member = votes[lines, chosen] >= _ENOUGH
     labels = np.where(member, np.append(groups, NOISE)[chosen], NOISE).astype(np.int32)

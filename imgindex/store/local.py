@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 # Loading the graph costs about as much as this many scans of every row, whatever their number.
 _SCANS_WORTH_A_LOAD = 24
 _VERIFY_BLOCK = 65_536
-_COMPARED = 1_000  # pictures whose every pair is compared faster than the graph answers
+_COMPARED = 10_000  # pictures whose every pair is compared: no graph is built twice the same
 _OVERFETCH = 4
 
 
