@@ -33,7 +33,7 @@ def flat(found: Labels, groups: int = 50) -> Nest:
     return Nest(found, dict.fromkeys(range(groups), -1))
 
 
-def heirs(before: Labels, after: Labels, groups: int, next_id: int) -> Labels:
+def ids_by_label(before: Labels, after: Labels, groups: int, next_id: int) -> Labels:
     ids = inherit(flat(before), flat(after, groups), next_id)
     return labels([ids[group] for group in range(groups)])
 
@@ -59,7 +59,7 @@ def test_the_same_groups_in_another_order_get_all_their_ids_back(
     known, dense = np.unique(before[before >= 0], return_inverse=True)
     after = before.copy()
     after[before >= 0] = labels(order)[dense]
-    ids = heirs(before, after, 6, NEXT)
+    ids = ids_by_label(before, after, 6, NEXT)
     np.testing.assert_array_equal(ids[labels(order)[: len(known)]], known)
     again = np.append(ids, np.int32(-1))[after]
     assert {one.kind for one in changes(before, again, sizes(before), sizes(again), "now")} <= {
@@ -70,7 +70,7 @@ def test_the_same_groups_in_another_order_get_all_their_ids_back(
 @given(run=runs)
 def test_ids_are_unique_and_a_fresh_one_was_never_used(run: tuple[Labels, Labels]) -> None:
     before, after = run
-    ids = heirs(before, after, 6, NEXT).tolist()
+    ids = ids_by_label(before, after, 6, NEXT).tolist()
     assert len(set(ids)) == 6
     assert {one for one in ids if one < NEXT} <= set(before.tolist()) - {-1}
     assert sorted(one for one in ids if one >= NEXT) == list(
@@ -81,7 +81,7 @@ def test_ids_are_unique_and_a_fresh_one_was_never_used(run: tuple[Labels, Labels
 @given(run=runs)
 def test_more_than_half_of_both_is_the_same_group(run: tuple[Labels, Labels]) -> None:
     before, after = run
-    ids = heirs(before, after, 6, NEXT)
+    ids = ids_by_label(before, after, 6, NEXT)
     for old in sizes(before):
         for new in sizes(after):
             both = ((before == old) & (after == new)).sum()
@@ -92,7 +92,7 @@ def test_more_than_half_of_both_is_the_same_group(run: tuple[Labels, Labels]) ->
 @given(run=runs)
 def test_the_changes_tell_of_every_group(run: tuple[Labels, Labels]) -> None:
     before, after = run
-    after = np.append(heirs(before, after, 6, NEXT), np.int32(-1))[after]
+    after = np.append(ids_by_label(before, after, 6, NEXT), np.int32(-1))[after]
     found = changes(before, after, sizes(before), sizes(after), "now")
     assert {group for one in found for group in one.before} == set(sizes(before).items())
     assert {group for one in found for group in one.after} == set(sizes(after).items())
@@ -110,7 +110,7 @@ def test_the_changes_tell_of_every_group(run: tuple[Labels, Labels]) -> None:
 def test_a_split_a_merger_a_birth_and_an_end_are_told() -> None:
     before = labels([0] * 10 + [1] * 6 + [2] * 5 + [3] * 4 + [-1] * 5)
     after = labels([0] * 6 + [1] * 4 + [2] * 11 + [-1] * 4 + [3] * 5)
-    ids = heirs(before, after, 4, 4)
+    ids = ids_by_label(before, after, 4, 4)
     assert ids.tolist() == [0, 4, 1, 5]
     assert told(before, ids_of(ids, after)) == {
         "split": [([0], [0, 4])],
