@@ -21,12 +21,11 @@ from .records import (
     MIN_CLUSTER_SIZE,
     Grouping,
     QueryFailure,
-    Status,
     no_progress,
 )
-from .regrouping import cluster, stale
+from .regrouping import cluster
 from .resources import Resources
-from .searching import Wanted, identify, search
+from .searching import Wanted, check_recall, identify, search
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -45,8 +44,9 @@ if TYPE_CHECKING:
         Progress,
         SearchResult,
         Space,
+        Status,
     )
-    from .searching import Query
+    from .searching import Query, RecallReport
     from .store import Store
     from .telling import GroupReport
 
@@ -463,23 +463,25 @@ class Library:
         Raises:
             LibraryNotFoundError: there is none.
         """
-        store = self._resources.store()
-        stats, pin, kept = store.stats(), store.pinned(), decided(store)
-        return Status(
-            library=store.url,
-            pictures=stats.pictures,
-            files=stats.files,
-            missing=stats.missing,
-            unreadable=stats.unreadable,
-            vectors=stats.vectors,
-            dimension=pin.dimension if pin else None,
-            model=pin.name if pin else None,
-            index=stats.index,
-            bytes=stats.bytes,
-            groups=len(kept.groups) if kept else None,
-            grouped=kept.created if kept else None,
-            stale=stale(kept) if kept else None,
-        )
+        from .telling import glance
+
+        return glance(self._resources.store())
+
+    def check_recall(
+        self, k: int = 10, *, queries: int = 200, progress: Progress = no_progress
+    ) -> RecallReport:
+        """Measure on this library what searching by the graph misses.
+
+        Args:
+            k: how many nearest others should be found, at least 1.
+            queries: how many pictures to look up, both ways; drawn at random, the same every time.
+            progress: stage ``recall``.
+
+        Raises:
+            SettingError: k or queries is below 1.
+        """
+        store, _ = self._resources.filled()
+        return check_recall(store, k, queries, progress)
 
     def verify(self, progress: Progress = no_progress) -> list[str]:
         """Check the library's files against each other; each contradiction is a line.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import time
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -13,12 +14,12 @@ from typing import TYPE_CHECKING
 from . import scan
 from .ahead import ahead, at_hand
 from .errors import PictureError, QueryError, SettingError
-from .records import Hit, Match, QueryFailure, SearchResult
+from .records import Hit, Match, QueryFailure, SearchResult, Way
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from .records import Pixels, Rows, Way
+    from .records import Pixels, Progress, Rows
     from .resources import Resources
     from .store import Store
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _ID = re.compile(r"[0-9a-fA-F]{4,32}")
 _AT_ONCE = 64
+_WAYS: tuple[Way, ...] = ("exact", "hnsw")
+_AS_NEAR = 1e-6
 _MORE = 4  # how much further to reach when files of some hits have vanished
 
 
@@ -68,6 +71,59 @@ def search(
     return chain.from_iterable(
         _answer(resources, group, wanted) for group in at_hand(queries, _AT_ONCE)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class RecallReport:
+    """How well the graph finds what comparing every vector finds.
+
+    Attributes:
+        way: ``hnsw``, or ``exact`` where no graph is ready: then nothing can be missed.
+        queries: pictures that were looked up.
+        k: nearest others that were to be found for each.
+        recall: share of them that was, in [0, 1]; one just as near counts as found.
+        milliseconds: a query, by way; all are asked at once, once the graph is loaded.
+    """
+
+    way: Way
+    queries: int
+    k: int
+    recall: float
+    milliseconds: dict[Way, float]
+
+
+def check_recall(store: Store, k: int, queries: int, progress: Progress) -> RecallReport:
+    """Look pictures up both ways; see ``Library.check_recall``."""
+    import numpy as np
+
+    if k < 1 or queries < 1:
+        raise SettingError(f"k and queries must be at least 1, not {k} and {queries}")
+    ids, rows = store.vectors()
+    if not ids:
+        return RecallReport("exact", 0, k, 1.0, {})
+    drawn = np.random.default_rng(0).permutation(len(ids))[:queries]
+    progress("recall", 0, 2)
+    way, _ = store.search(rows[drawn[:1]], 1, way="hnsw")  # loads the graph
+    answers: list[list[list[float]]] = []
+    spent: dict[Way, float] = {}
+    for done, asked in enumerate(_WAYS, start=1):
+        began = time.perf_counter()
+        way, found = store.search(rows[drawn], min(k + 1, len(ids)), way=asked)
+        spent[way] = (time.perf_counter() - began) * 1000 / len(drawn)
+        answers.append(
+            [
+                [hit.score for hit in hits if hit.id != ids[at]][:k]
+                for at, hits in zip(drawn.tolist(), found, strict=True)
+            ]
+        )
+        progress("recall", done, 2)
+    exact, walked = answers
+    right = sum(
+        sum(score >= best[-1] - _AS_NEAR for score in scores)
+        for best, scores in zip(exact, walked, strict=True)
+        if best
+    )
+    return RecallReport(way, len(drawn), k, right / max(1, sum(map(len, exact))), spent)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,11 +1,13 @@
-"""What a group tells of itself and of its members."""
+"""What a library tells of itself, and a group of its members."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .regrouping import memberships
+from .decisions import decided
+from .records import Status
+from .regrouping import memberships, stale
 
 if TYPE_CHECKING:
     from .records import Group, Grouping
@@ -64,6 +66,26 @@ class GroupReport:
     exemplars: tuple[str, ...]
     duplicates: tuple[tuple[str, ...], ...]
     members: tuple[MemberReport, ...]
+
+
+def glance(store: Store) -> Status:
+    """A library at a glance."""
+    stats, pin, kept = store.stats(), store.pinned(), decided(store)
+    return Status(
+        library=store.url,
+        pictures=stats.pictures,
+        files=stats.files,
+        missing=stats.missing,
+        unreadable=stats.unreadable,
+        vectors=stats.vectors,
+        dimension=pin.dimension if pin else None,
+        model=pin.name if pin else None,
+        index=stats.index,
+        bytes=stats.bytes,
+        groups=len(kept.groups) if kept else None,
+        grouped=kept.created if kept else None,
+        stale=stale(kept) if kept else None,
+    )
 
 
 def report(store: Store, kept: Grouping, group_id: int) -> GroupReport:

@@ -156,11 +156,12 @@ def _peak() -> int:
 
 def _ours(way: str, store: Store, rows: Rows, ids: tuple[str, ...]) -> Callable[[], Any]:
     space: Space = "neighbourhood" if way == "neighbourhood" else "descriptor"
-    return lambda: _clusters(store, rows, ids, space, exact=way == "exact").labels
+    exact = True if way == "exact" else None  # as users get it: up to 10,000 rows
+    return lambda: _clusters(store, rows, ids, space, exact=exact).labels
 
 
 def _clusters(
-    store: Store, rows: Rows, ids: tuple[str, ...], space: Space, *, exact: bool
+    store: Store, rows: Rows, ids: tuple[str, ...], space: Space, *, exact: bool | None
 ) -> Clusters:
     return grouping.cluster(
         rows,

@@ -190,3 +190,12 @@ def test_the_id_of_a_part_that_vanished_is_never_used_again(heaps: Path) -> None
     assert seen[0] == set(range(7)) == seen[2]
     assert seen[0] < seen[1]
     assert min(seen[3] - seen[0]) > max(seen[1])
+
+
+def test_status_tells_the_recall_where_it_is_asked(heaps: Path) -> None:
+    assert "recall" not in json.loads(run(heaps, "status", "--json"))
+    told = json.loads(run(heaps, "status", "--check-recall", "--json"))
+    assert told["vectors"] == 150
+    assert 0.9 < told["recall"]["recall"] <= 1
+    assert told["recall"]["queries"] == 150
+    assert " of the 10 nearest of 150 pictures, in " in run(heaps, "status", "--check-recall")

@@ -24,14 +24,19 @@ from imgindex.errors import (
     LibraryDamagedError,
     LibraryFormatError,
     LibraryNotFoundError,
+    SettingError,
     StoreError,
 )
 from imgindex.records import ModelPin, no_progress
+from imgindex.searching import check_recall
 from imgindex.store import database, groupings, hnsw, open_store, schema
 from imgindex.store.local import LocalStore
+from imgindex.store.rows import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
 
     from imgindex.records import Grouping, Rows
 
@@ -853,3 +858,34 @@ def test_a_look_sees_one_moment(filled: Path, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.undo()
         assert (found := store.grouping()) is not None
         assert len(found.ids) == 200
+
+
+def test_recall_is_what_the_graph_finds_of_what_comparing_finds(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(filled) as store:
+        whole = check_recall(store, 10, 50, no_progress)
+        assert (whole.way, whole.queries, whole.k) == ("hnsw", 50, 10)
+        assert whole.recall > 0.9
+        assert set(whole.milliseconds) == {"exact", "hnsw"}
+        rows = np.array(store._mapped())
+
+        def half(_: object, queries: Rows, k: int) -> tuple[NDArray[np.int64], Rows]:
+            # Every second neighbour is missed, and those behind come in their place.
+            where, cosines = nearest(rows, queries, min(len(rows), 2 * k))
+            return where[:, ::2], cosines[:, ::2]
+
+        monkeypatch.setattr(hnsw.Graph, "search", half)
+        # The picture itself is found either way, and of the ten next ones five.
+        assert check_recall(store, 10, 50, no_progress).recall == pytest.approx(0.5)
+
+
+def test_without_a_graph_nothing_is_missed(folder: Path) -> None:
+    with opened(folder, create=True) as store:
+        store.pin(PIN)
+        assert check_recall(store, 10, 5, no_progress).queries == 0
+        fill(store, 30)
+        found = check_recall(store, 10, 50, no_progress)
+        assert (found.way, found.queries, found.recall) == ("exact", 30, 1.0)
+        with pytest.raises(SettingError, match="at least 1"):
+            check_recall(store, 0, 5, no_progress)

@@ -12,7 +12,8 @@ import typer
 
 from imgindex import Library
 from imgindex.errors import SettingError
-from imgindex.records import MIN_CLUSTER_SIZE, NOISE, ClusterReport, Space
+from imgindex.records import MIN_CLUSTER_SIZE, NOISE, ClusterReport, Space, to_json
+from imgindex.searching import RecallReport  # noqa: TC001 - as above
 
 from . import found, groups, model, plane
 from .options import (  # noqa: TC001 - typer reads the annotations
@@ -409,14 +410,25 @@ def export(  # noqa: PLR0913 - one parameter an option
 app.command("map", epilog=plane.EXAMPLES)(plane.map_)
 
 
-@app.command(epilog="\b\nExample:\n  imgindex status --json\n")
+@app.command(epilog="\b\nExamples:\n  imgindex status --json\n  imgindex status --check-recall\n")
 @command
-def status(*, library: LibraryOption = None, json: JsonOption = False) -> None:
+def status(
+    *,
+    check_recall: Annotated[
+        bool,
+        typer.Option(
+            "--check-recall", help="Measure how many of the 10 nearest pictures the index finds."
+        ),
+    ] = False,
+    library: LibraryOption = None,
+    json: JsonOption = False,
+) -> None:
     """Show what a library holds."""
-    with Library(library) as opened:
+    with Library(library) as opened, progress_bar() as progress:
         shown = opened.status()
+        recall = opened.check_recall(progress=progress) if check_recall else None
     if json:
-        as_json(shown)
+        as_json({**to_json(shown), **({"recall": recall} if recall else {})})
         return
     unseen = [
         counted(number, "file") + f" {what}"
@@ -436,6 +448,7 @@ def status(*, library: LibraryOption = None, json: JsonOption = False) -> None:
             ),
             ("vectors", f"{shown.vectors:,}"),
             ("index", shown.index),
+            *([("recall", _told(recall))] if recall else []),
             (
                 "groups",
                 "none yet"
@@ -445,6 +458,16 @@ def status(*, library: LibraryOption = None, json: JsonOption = False) -> None:
             *([("stale", f"{shown.stale}; run: imgindex cluster")] if shown.stale else []),
             ("on disk", amount(shown.bytes)),
         ]
+    )
+
+
+def _told(recall: RecallReport) -> str:
+    if "hnsw" not in recall.milliseconds:
+        return "every vector is compared, nothing is missed"
+    walked, compared = recall.milliseconds["hnsw"], recall.milliseconds["exact"]
+    return (
+        f"{recall.recall:.4f} of the {recall.k} nearest of {counted(recall.queries, 'picture')}, "
+        f"in {walked:.2f} ms each instead of {compared:.2f}"
     )
 
 
