@@ -2,6 +2,7 @@
 
     python scripts/bench.py rerun      a second index run against a bare walk of the same tree
     python scripts/bench.py search     scanning every vector against loading and walking the graph
+    python scripts/bench.py embed      index, from files to graph, against the bare network
 
 Grouping has scripts/bench_grouping.py. Every set is made on the spot. Machines are noisy: compare
 figures of one run only.
@@ -24,6 +25,7 @@ import numpy as np
 from PIL import Image
 
 from imgindex import Library, open_store, vgg16
+from imgindex.embed import Embedder
 from imgindex.records import IndexedFile, ModelPin, Picture
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 FILES, FOLDERS, CONTENTS, ROUNDS = 20_000, 100, 64, 15
 DIMENSION = 512
+BATCH, TURNS = 16, 3
+SETS = (("small", (512, 384), 96), ("large", (4000, 3000), 96))
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -147,8 +151,46 @@ def search(work: Path) -> None:
         )
 
 
+def embed(work: Path) -> None:
+    """Indexing JPEG files of two sizes, against the same number of pictures in memory."""
+    model = work / "vgg16.onnx"
+    model.write_bytes(
+        vgg16.build(vgg16.untrained(), name="bench", source="", licence="", trained=False)
+    )
+    embedder = Embedder(model, "cpu")
+    pixels = np.random.default_rng(0).integers(0, 256, (BATCH, 224, 224, 3), np.uint8)
+    for name, (width, height), count in SETS:
+        folder = work / name
+        folder.mkdir()
+        for at in range(count):
+            photo(width, height, at).save(folder / f"{at}.jpg", quality=90)
+        bare, whole, shares = [], [], []
+        for turn in range(TURNS):
+            alone = sum(seconds(partial(embedder.encode, pixels)) for _ in range(count // BATCH))
+            with Library(work / f"{name}-{turn}", model=model, device="cpu") as library:
+                library.add(folder / "0.jpg")  # loads the model
+                spent = seconds(partial(library.add, folder))
+            bare.append(count / alone)
+            whole.append((count - 1) / spent)
+            shares.append(whole[-1] / bare[-1])
+        print(
+            f"{count} JPEG files of {width * height / 1e6:.1f} megapixels: the bare network "
+            f"{statistics.median(bare):.2f} pictures/s, index {statistics.median(whole):.2f}: "
+            f"{statistics.median(shares):.0%}"
+        )
+
+
+def photo(width: int, height: int, seed: int) -> Image.Image:
+    """Clouds of colour and some grain, to cost a decoder about what a photo does."""
+    rng = np.random.default_rng(seed)
+    clouds = Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8))
+    picture = np.asarray(clouds.resize((width, height), Image.Resampling.BICUBIC), np.int16)
+    grain = rng.integers(-12, 13, (height, width, 1), np.int16)
+    return Image.fromarray(np.clip(picture + grain, 0, 255).astype(np.uint8))
+
+
 if __name__ == "__main__":
-    benches = {"rerun": rerun, "search": search}
+    benches = {"rerun": rerun, "search": search, "embed": embed}
     if len(sys.argv) != 2 or sys.argv[1] not in benches:  # noqa: PLR2004 - the script and a name
         sys.exit(__doc__)
     with tempfile.TemporaryDirectory() as folder:
