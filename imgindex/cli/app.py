@@ -15,7 +15,8 @@ from imgindex.errors import SettingError
 from imgindex.records import MIN_CLUSTER_SIZE, NOISE, ClusterReport, Space, to_json
 from imgindex.searching import RecallReport  # noqa: TC001 - as above
 
-from . import found, groups, model, plane
+from . import found, groups, model
+from .map import EXAMPLES, draw
 from .options import (  # noqa: TC001 - typer reads the annotations
     JsonOption,
     LibraryOption,
@@ -407,7 +408,7 @@ def export(  # noqa: PLR0913 - one parameter an option
         raise typer.Exit(SKIPPED)
 
 
-app.command("map", epilog=plane.EXAMPLES)(plane.map_)
+app.command("map", epilog=EXAMPLES)(draw)
 
 
 @app.command(epilog="\b\nExamples:\n  imgindex status --json\n  imgindex status --check-recall\n")

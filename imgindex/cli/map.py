@@ -26,7 +26,7 @@ Examples:
 
 
 @command
-def map_(  # noqa: PLR0913 - one parameter an option
+def draw(  # noqa: PLR0913 - one parameter an option
     out: Annotated[Path, typer.Argument(metavar="OUT", help=".html or .png file.")],
     *,
     size: Annotated[
