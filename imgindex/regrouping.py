@@ -53,8 +53,8 @@ def cluster(  # noqa: PLR0913 - see Library.cluster
         )
     last = store.grouping()
     before = None
-    if last is not None and not anew and last.settings.space == space and stale(last) is None:
-        before = _before(last, ids)
+    if last is not None and last.ids and not anew and last.settings.space == space:
+        before = _before(last, ids) if stale(last) is None else None
     tree = grouping.grow(
         rows,
         min_samples=min_samples,
@@ -148,7 +148,8 @@ def _nest(last: Grouping | None, at: NDArray[np.intp]) -> Nest:
 def next_id(store: Store) -> int:
     """The first id that no group ever had."""
     kept = store.grouping()
-    used = {kept.next_id - 1} if kept else set()
+    # A library of an older format knows no next id.
+    used = {kept.next_id - 1, *(group.id for group in kept.every_group)} if kept else set()
     for change in store.history():
         used.update(group.id for group in change.after)
     used.update(one.group for one in store.decisions() if one.group is not None)

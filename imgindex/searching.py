@@ -123,7 +123,8 @@ def check_recall(store: Store, k: int, queries: int, progress: Progress) -> Reca
         for best, scores in zip(exact, walked, strict=True)
         if best
     )
-    return RecallReport(way, len(drawn), k, right / max(1, sum(map(len, exact))), spent)
+    total = sum(map(len, exact))
+    return RecallReport(way, len(drawn), k, right / total if total else 1.0, spent)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -94,7 +94,7 @@ def report(store: Store, kept: Grouping, group_id: int) -> GroupReport:
 
     (group,) = (group for group in kept.every_group if group.id == group_id)
     own = np.array(kept.members()[group_id], np.intp)
-    own = own[np.argsort(-kept.strengths[own], kind="stable")]
+    own = own[np.lexsort((-kept.strengths[own], ~kept.exemplars[own]))]
     ids = [kept.ids[at] for at in own.tolist()]
     rows = np.stack([row for one in ids if (row := store.vector(one)) is not None])
     mean = rows.mean(axis=0)

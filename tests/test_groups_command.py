@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from contextlib import closing
@@ -130,8 +131,8 @@ def test_what_cannot_be_done_is_told(
 def heaps(tmp_path: Path) -> Path:
     """Two close pairs of heaps and a lone one, 30 pictures each, as rows on a patch of a sphere."""
     generator = np.random.default_rng(2)
-    at = [(0, 0), (0.4, 0), (40, 0), (40.4, 0), (0, 60)]
-    flat = np.concatenate([generator.normal(one, 0.1, (30, 2)) for one in at]) / 100
+    at = [(0, 0), (0.4, 0), (4, 0), (4.4, 0), (0, 4)]
+    flat = np.concatenate([generator.normal(one, 0.1, (30, 2)) for one in at]) / 10
     rows = np.column_stack([flat, np.sqrt(1 - (flat**2).sum(axis=1))]).astype(np.float32)
     with closing(open_store(tmp_path / "lib", create=True)) as store:
         store.pin(ModelPin("made", "0" * 64, 3, 1))
@@ -199,3 +200,63 @@ def test_status_tells_the_recall_where_it_is_asked(heaps: Path) -> None:
     assert 0.9 < told["recall"]["recall"] <= 1
     assert told["recall"]["queries"] == 150
     assert " of the 10 nearest of 150 pictures, in " in run(heaps, "status", "--check-recall")
+
+
+def test_a_library_of_an_older_format_is_grouped_on(heaps: Path) -> None:
+    run(heaps, *CUT)
+    with closing(sqlite3.connect(heaps / "lib" / "library.sqlite")) as db:
+        db.executescript(
+            """
+            ALTER TABLE grouping DROP COLUMN next_label;
+            DELETE FROM grouped WHERE parent IS NOT NULL;
+            ALTER TABLE grouped DROP COLUMN parent;
+            ALTER TABLE member DROP COLUMN part;
+            DELETE FROM change;
+            PRAGMA user_version = 2;
+            """
+        )
+    before = sizes(heaps)
+    run(heaps, *CUT)
+    every = json.loads(run(heaps, "groups", "--parts", "--json"))
+    assert sizes(heaps) == before
+    assert len({one["id"] for one in every}) == len(every) == 7
+    run(heaps, "export", "all.html", code=3)  # there are no such files
+
+
+def test_a_library_whose_grouped_pictures_all_left_is_grouped_anew(heaps: Path) -> None:
+    run(heaps, *CUT)
+    with closing(open_store(heaps / "lib")) as store:
+        _, rows = store.vectors()
+        store.mark_missing([file.path for file in store.files()])
+        store.prune()
+        new = [Picture(f"f{number:031x}", 1, 1, "PNG") for number in range(len(rows))]
+        files = [IndexedFile(f"/new/{one.id}", 1, 1, one.id) for one in new]
+        store.add(new, rows, files)
+        store.refresh(no_progress)
+    run(heaps, *CUT)
+    assert sorted(sizes(heaps).values()) == [30, 60, 60]
+    assert min(sizes(heaps)) >= 7
+
+
+def test_the_number_of_a_forgotten_group_is_not_given_again(heaps: Path) -> None:
+    run(heaps, "cluster", *CUT[1:], "--min-cluster-size", "70")
+    ids = [f"{number:032x}" for number in (0, 40, 70)]
+    made = []
+    for _ in range(2):
+        told = json.loads(run(heaps, "groups", "together", *ids, "--json"))
+        made.append(told["group"])
+        run(heaps, "groups", "forget", str(told["number"]))
+    run(heaps, *CUT)
+    assert made[0] < made[1] < min(sizes(heaps))
+
+
+def test_a_part_shows_its_own_densest_pictures(heaps: Path) -> None:
+    run(heaps, *CUT)
+    every = json.loads(run(heaps, "groups", "--parts", "--json"))
+    inner = [one for one in every if one["parent"] is not None]
+    assert all(0 < len(one["exemplars"]) < one["size"] for one in inner)
+    for group in every:
+        parts = [one for one in inner if one["parent"] == group["id"]]
+        if parts:
+            shown = sorted(picture for one in parts for picture in one["exemplars"])
+            assert sorted(group["exemplars"]) == shown

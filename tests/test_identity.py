@@ -133,6 +133,10 @@ def test_parts_are_known_again_at_whatever_depth() -> None:
     assert inherit(before, after, 9) == {1: 0, 0: 5, 2: 1, 3: 9}
     shrunk = Nest(labels([0] * 4 + [1] * 7 + [2] * 10), {0: -1, 1: -1, 2: -1})
     assert inherit(before, shrunk, 9) == {1: 0, 0: 5, 2: 1}
+    # Neither of the two is most of group 3, but either is what its part was.
+    whole = Nest(labels([4] * 40 + [5] * 35 + [3] * 10), {3: -1, 4: 3, 5: 3})
+    apart = Nest(labels([0] * 40 + [1] * 35 + [-1] * 10), {0: -1, 1: -1})
+    assert inherit(whole, apart, 9) == {0: 4, 1: 5}
     same = Nest(labels([3] * 4 + [2] * 6 + [1] * 2 + [0] * 9), {0: -1, 1: -1, 2: 1, 3: 1})
     assert inherit(before, same, 9) == {0: 1, 1: 0, 2: 6, 3: 5}
 

@@ -887,5 +887,7 @@ def test_without_a_graph_nothing_is_missed(folder: Path) -> None:
         fill(store, 30)
         found = check_recall(store, 10, 50, no_progress)
         assert (found.way, found.queries, found.recall) == ("exact", 30, 1.0)
+        store.forget([f"/p/{at}.jpg" for at in range(1, 30)])
+        assert check_recall(store, 10, 50, no_progress).recall == 1.0
         with pytest.raises(SettingError, match="at least 1"):
             check_recall(store, 0, 5, no_progress)

@@ -17,6 +17,7 @@ from test_store import file, picture
 
 from imgindex.errors import SettingError
 from imgindex.grouping import (
+    Before,
     Tree,
     cluster,
     compiled,
@@ -406,3 +407,21 @@ def test_noise_beside_a_group_joins_it_in_the_neighbourhood() -> None:
         found = cut(tree, rows, min_cluster_size=20)
         assert int((found.labels < 0).sum()) == noise
         assert not found.exemplars[90:].any()
+
+
+def test_a_twin_that_came_later_does_not_move_its_picture() -> None:
+    rows = mixture(4)
+    first = cluster(rows, space="neighbourhood", propose=proposer(rows), min_cluster_size=8)
+    # The new ones come before their twins, as smaller ids would have it.
+    twins = np.concatenate([rows[:6], rows])
+    unknown = np.full((6, first.places.shape[1]), np.nan, np.float32)
+    before = Before(
+        np.concatenate([np.full(6, -1, np.int32), first.labels]),
+        np.concatenate([unknown, first.places]),
+    )
+    found = cluster(
+        twins, space="neighbourhood", propose=proposer(twins), min_cluster_size=8, before=before
+    )
+    np.testing.assert_array_equal(found.places[6:], first.places)
+    np.testing.assert_array_equal(found.places[:6], first.places[:6])
+    np.testing.assert_array_equal(found.labels[6:], first.labels)

@@ -16,7 +16,7 @@ import numpy as np
 
 from . import coordinates, neighbourhood
 from .compiled import compiled, in_slices
-from .hdbscan import distinct
+from .hdbscan import distinct, known_of
 from .neighbours import measure
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def lay_out(rows: Rows, places: Rows | None, propose: Propose, progress: Progres
     first, which = distinct(rows)
     flat = np.zeros((len(first), 2), np.float32)
     if len(first) > 1:
-        known = places[first] if places is not None else rows[:0, :0]
+        known = known_of(places, which) if places is not None else rows[:0, :0]
         flat[:] = _wide(_flat(rows[first], first, known, propose, progress))
     spread = _spread(flat[which], which)
     spread -= spread.min(axis=0)

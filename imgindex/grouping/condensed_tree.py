@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _LOYALTY = 3
 _SAME = 0.5  # of the points of both
+_AS_DENSE = 1 - 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +42,7 @@ class Selection:
         labels: int32 [n], -1 for noise.
         strengths: float32 [n] in [0, 1].
         outliers: float32 [n] in [0, 1].
+        exemplars: bool [n]; the points at the largest lambda of a cluster with none inside it.
         parts: int32 [n], the smallest group of each point: its label, or a number above all labels.
         parents: int32 [groups], the group that each lies in; -1 for those that are labels, which
             come first.
@@ -49,6 +51,7 @@ class Selection:
     labels: Labels
     strengths: NDArray[np.float32]
     outliers: NDArray[np.float32]
+    exemplars: NDArray[np.bool_]
     parts: Labels
     parents: Labels
 
@@ -84,9 +87,22 @@ def select(
         np.asarray(labels, np.int32),
         np.asarray(strengths, np.float32),
         np.clip(outliers, 0, 1).astype(np.float32),
+        _densest(tree) & (parts != NOISE),
         parts,
         parents,
     )
+
+
+def _densest(tree: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Which points are at the largest lambda of a cluster that does not divide, bool [n]."""
+    root = int(tree["parent"].min(initial=len(tree) + 1))
+    points = tree[tree["child"] < root]
+    largest = np.zeros(int(tree["parent"].max(initial=root)) + 1)
+    np.maximum.at(largest, points["parent"], points["lambda_val"])
+    largest[tree["parent"][tree["child"] >= root]] = np.inf
+    out = np.zeros(root, np.bool_)
+    out[points["child"]] = points["lambda_val"] >= largest[points["parent"]] * _AS_DENSE
+    return out
 
 
 def _parts(

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 EXACT_UP_TO = 10_000
 """Distinct rows whose distances are all taken, unless asked otherwise."""
-_FULL_STRENGTH = 1 - 1e-6
 _SMALLEST_GROUP = 2
 _LARGEST_SHARE = 0.5  # of what the neighbourhood embedding may put into one divisible group
 
@@ -54,7 +53,8 @@ class Clusters:
         parents: int32 [groups]; the group that each lies in, -1 for those that are labels.
         strengths: float32 [n] in [0, 1]; 0 for noise.
         outliers: float32 [n] in [0, 1]; GLOSH, higher is farther out.
-        exemplars: bool [n]; the members at their label's largest lambda.
+        exemplars: bool [n]; the members at the largest lambda of their group, or of one inside it
+            that has none inside itself.
         medoids: intp [groups]; the member nearest to its group's mean direction.
         places: float32 [n, w]; the neighbourhood embedding. Without one w is 0.
     """
@@ -180,7 +180,7 @@ def grow(  # noqa: PLR0913 - each is a setting of its own, by keyword
     points = rows if len(first) == len(rows) else rows[first]
     samples = min(min_samples, len(points) - 1)
     few = len(points) <= EXACT_UP_TO if exact is None else exact
-    known = places[first] if places is not None and places.size else None
+    known = known_of(places, which) if places is not None and places.size else None
     if space == "neighbourhood" and known is not None and np.isfinite(known).all():
         found = known
         edges = coordinates.spanning_tree(found, samples, progress)
@@ -235,10 +235,12 @@ def cut(
             np.empty(0, np.intp),
             tree.places[tree.which],
         )
-    known = None if before is None else before[tree.first]
+    known = None
+    if before is not None:
+        known = np.full(len(tree.first), NOISE, np.int32)
+        known[tree.which[before != NOISE]] = before[before != NOISE]
     found = select(tree.edges, min_cluster_size, largest=tree.largest, before=known)
     labels, strengths, parts = found.labels, found.strengths, found.parts
-    exemplars = (labels != NOISE) & (strengths >= _FULL_STRENGTH)
     if tree.places.size:
         run = Standing(labels, strengths, found.outliers)
         labels, strengths = _taken_in(tree.places, run, known)
@@ -254,7 +256,7 @@ def cut(
         parents,
         strengths[tree.which],
         found.outliers[tree.which],
-        exemplars[tree.which],
+        found.exemplars[tree.which],
         medoids(rows, parts, parents),
         tree.places[tree.which],
     )
@@ -360,6 +362,22 @@ def medoids(rows: Rows, parts: Labels, parents: Labels) -> NDArray[np.intp]:
         if parents[group] != NOISE:
             inside[parents[group]].append(members)
     return out
+
+
+def known_of(places: Rows, which: NDArray[np.intp]) -> Rows:
+    """Where an earlier embedding has distinct rows, if it has any row equal to them.
+
+    Args:
+        places: float32 [n, w]; NaN where not known.
+        which: intp [n], the distinct row of each.
+
+    Returns:
+        float32 [m, w].
+    """
+    known = np.full((int(which.max()) + 1, places.shape[1]), np.nan, np.float32)
+    placed = np.flatnonzero(np.isfinite(places).all(axis=1))
+    known[which[placed]] = places[placed]
+    return known
 
 
 def distinct(rows: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -1,9 +1,9 @@
 """Which group of one run is which group of the run before, told by the pictures they share.
 
 A group that shares more than half of all their pictures with an old one (intersection over union)
-is that group; such pairs are unique. Then the largest overlaps that are more than half of either
-side inherit. Groups inside others, and groups that are such no longer, are known by the first rule
-alone. What is left gets a fresh number, never one that was used before.
+is that group; such pairs are unique. Then the same goes for groups inside others, and for those
+that came out of one or went into one. Then the largest overlaps of groups inside none that are more
+than half of either side inherit. What is left gets a fresh number, never one that was used before.
 """
 
 from __future__ import annotations
@@ -73,12 +73,10 @@ def inherit(before: Nest, after: Nest, next_id: int) -> dict[int, int]:
     def most(old: int, new: int, both: int) -> bool:
         return 2 * both > old_sizes[old] or 2 * both > new_sizes[new]
 
-    for is_heir in (same, most):
-        for (old, new), both in overlaps:
-            if old not in taken and new not in ids and is_heir(old, new, both):
-                ids[new] = old
-                taken.add(old)
-    for old, new in _alike(before, after):
+    pairs = [pair for pair, both in overlaps if same(*pair, both)]
+    pairs += _alike(before, after)
+    pairs += [pair for pair, both in overlaps if most(*pair, both)]
+    for old, new in pairs:
         if old not in taken and new not in ids:
             ids[new] = old
             taken.add(old)

@@ -18,7 +18,6 @@ ChangeKind = Literal["kept", "split", "merged", "new", "gone"]
 
 MIN_CLUSTER_SIZE = 8
 """The default: of 5 to 20 it agreed best with the classes of six labelled sets."""
-_AS_STRONG = 1 - 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class Group:
             gets it.
         size: pictures in it.
         medoid: id of the member nearest to the group's mean direction.
-        exemplars: ids of the members at the group's densest level.
+        exemplars: ids of the members at the densest level of the group, or of its innermost parts.
         name: what users call it.
         cover: id of the member that users pinned to stand for it; None lets the medoid.
         parent: the group that it is a part of; None for none.
@@ -120,7 +119,7 @@ class Grouping:
             is in none of them the same as in ``labels``.
         strengths: float32 [n] in [0, 1], how firmly a picture sits in its group; 0 for noise.
         outliers: float32 [n] in [0, 1], GLOSH outlier scores.
-        exemplars: bool [n], True for a picture at its group's densest level.
+        exemplars: bool [n], True for a picture at the densest level of its innermost group.
         joined: bool [n], True for a picture that was put into its group, or found to be noise,
             when it came, after the run.
         places: float32 [n, w], where the neighbourhood embedding has each picture; NaN for those
@@ -185,19 +184,13 @@ class Grouping:
         )
 
     def _told(self, group: Group, own: Sequence[int]) -> Group:
-        strongest = max(own, key=self.strengths.__getitem__)
-        if group.parent is None:
-            exemplars = [at for at in own if self.exemplars[at]]
-        else:
-            # Strengths rise with density inside a group, so these are its part's densest.
-            least = self.strengths[strongest] * _AS_STRONG
-            exemplars = [at for at in own if self.strengths[at] >= least]
+        strongest = max(own, key=lambda at: (self.exemplars[at], self.strengths[at]))
         ids = {self.ids[at] for at in own}
         return replace(
             group,
             size=len(own),
             medoid=group.medoid if group.medoid in ids else self.ids[strongest],
-            exemplars=tuple(self.ids[at] for at in exemplars),
+            exemplars=tuple(self.ids[at] for at in own if self.exemplars[at]),
         )
 
 

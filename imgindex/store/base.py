@@ -173,7 +173,10 @@ class Store(Protocol):
         """The grouping kept last; pictures pruned since then are left out."""
 
     def decide(self, decision: Decision) -> int:
-        """Keep what a user decided; its own number does not count, the one it gets is returned."""
+        """Keep what a user decided; its own number does not count, the one it gets is returned.
+
+        No new group will get the id of the group in it, not even when it is forgotten.
+        """
 
     def decisions(self) -> list[Decision]:
         """The decisions that hold, by number."""

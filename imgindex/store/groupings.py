@@ -103,6 +103,10 @@ class KeptGroupings:
                     json.dumps(decision.pictures),
                 ),
             ).lastrowid
+            if decision.group is not None:  # also once the decision is forgotten
+                db.execute(
+                    "UPDATE grouping SET next_label = max(next_label, ?)", (decision.group + 1,)
+                )
         return int(number or 0)
 
     def decisions(self) -> list[Decision]:

@@ -214,6 +214,9 @@ class MemoryStore:
         """See ``Store.decide``."""
         with self._lock:
             self._decided += 1
+            if self._grouping is not None and decision.group is not None:
+                free = max(self._grouping.next_id, decision.group + 1)
+                self._grouping = replace(self._grouping, next_id=free)
             self._decisions[self._decided] = replace(decision, number=self._decided)
             return self._decided
 
