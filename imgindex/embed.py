@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
 _UNIT_TOLERANCE = 1e-3
-_CPU_BATCH, _GPU_BATCH = 16, 64
+_CPU_BATCH, _GPU_BATCH = 8, 64
 
 _LIBRARIES = 'install the NVIDIA libraries with: pip install "imgindex[cuda]"'
 # No other processor would load such a file either.
