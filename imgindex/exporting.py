@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from .export import Export
 from .records import Member
+from .regrouping import memberships
+from .telling import tightness
 
 if TYPE_CHECKING:
-    from .records import Grouping
+    from collections.abc import Sequence
+
+    from .records import Grouping, Rows
     from .store import Store
 
 
@@ -35,6 +40,16 @@ def export_of(store: Store, kept: Grouping) -> Export:
         while group in parents:
             here.add(group)
             group = parents[group]
+
+    @cache
+    def held() -> tuple[dict[str, int], Rows]:
+        ids, rows = store.vectors()
+        return {picture_id: at for at, picture_id in enumerate(ids)}, rows
+
+    def tight(some: Sequence[str]) -> float:
+        where, rows = held()
+        return tightness(rows[[where[one] for one in some]])
+
     return Export(
         members=found,
         groups=[group for group in kept.groups if group.id in here],
@@ -43,4 +58,6 @@ def export_of(store: Store, kept: Grouping) -> Export:
         library=store.url,
         decisions=store.decisions(),
         subgroups=[group for group in kept.subgroups if group.id in here],
+        near=partial(memberships, store, kept),
+        tightness=tight,
     )

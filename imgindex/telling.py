@@ -10,7 +10,7 @@ from .records import Status
 from .regrouping import memberships, stale
 
 if TYPE_CHECKING:
-    from .records import Group, Grouping
+    from .records import Group, Grouping, Rows
     from .store import Store
 
 
@@ -88,6 +88,14 @@ def glance(store: Store) -> Status:
     )
 
 
+def tightness(rows: Rows) -> float:
+    """Mean cosine of unit rows, float32 [n, d], to their mean direction."""
+    import numpy as np
+
+    mean = rows.mean(axis=0)
+    return float((rows @ mean).mean() / max(float(np.linalg.norm(mean)), 1e-12))
+
+
 def report(store: Store, kept: Grouping, group_id: int) -> GroupReport:
     """Look closely at one group of a grouping."""
     import numpy as np
@@ -97,7 +105,6 @@ def report(store: Store, kept: Grouping, group_id: int) -> GroupReport:
     own = own[np.lexsort((-kept.strengths[own], ~kept.exemplars[own]))]
     ids = [kept.ids[at] for at in own.tolist()]
     rows = np.stack([row for one in ids if (row := store.vector(one)) is not None])
-    mean = rows.mean(axis=0)
     paths = store.paths(ids)
     equal: dict[bytes, list[str]] = {}
     for picture_id, row in zip(ids, rows, strict=True):
@@ -108,7 +115,7 @@ def report(store: Store, kept: Grouping, group_id: int) -> GroupReport:
         parent=group.parent,
         parts=tuple(part for part in kept.subgroups if part.parent == group_id),
         size=group.size,
-        tightness=float((rows @ mean).mean() / max(float(np.linalg.norm(mean)), 1e-12)),
+        tightness=tightness(rows),
         medoid=group.medoid,
         cover=group.cover or group.medoid,
         exemplars=group.exemplars,

@@ -127,6 +127,7 @@ def test_json_tells_how_the_grouping_was_made(tmp_path: Path, six: list[Member])
         "outlier": 0.25,
         "exemplar": True,
         "part": 0,
+        "near": [],
     }
     assert document["noise"] == [
         {
@@ -136,6 +137,7 @@ def test_json_tells_how_the_grouping_was_made(tmp_path: Path, six: list[Member])
             "outlier": 0.9,
             "exemplar": False,
             "part": -1,
+            "near": [],
         }
     ]
 

@@ -179,7 +179,11 @@ def test_a_large_group_can_be_opened_and_its_parts_have_ids_that_last(heaps: Pat
     run(heaps, "export", "all.json")
     exported = json.loads((heaps / "all.json").read_bytes())
     assert {one["id"]: one["name"] for one in exported["subgroups"]}[part] == "left"
+    assert all(0.99 < one["tightness"] <= 1 for one in exported["groups"] + exported["subgroups"])
     members = [one for group in exported["groups"] for one in group["members"]]
+    for group in exported["groups"]:
+        assert all(one["near"][0][0] == group["id"] for one in group["members"])
+        assert all(0 < share <= 1 for one in group["members"] for _, share in one["near"])
     assert sum(one["part"] == part for one in members) == told["size"]
 
 

@@ -97,7 +97,7 @@ def write(  # noqa: PLR0913 - every option of an export, by keyword
     elif chosen == "csv":
         write_file(path, csv_text(export), force=force, errors="surrogateescape")
     elif chosen == "json":
-        write_file(path, json_text(export), force=force)
+        write_file(path, json_text(export, progress), force=force)
     else:
         unseen: list[Skipped] = []
         text = gallery_text(

@@ -9,9 +9,11 @@ from imgindex.errors import ExportError
 from imgindex.records import NOISE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from imgindex.records import Decision, Group, GroupingSettings, Member
+
+    Near = Sequence[tuple[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,9 @@ class Export:
         created: when it was made, ISO 8601 in UTC.
         library: where the library lies.
         decisions: what users said of groups and pictures; it is applied already.
+        near: of some pictures, by id, the groups nearest to each and their shares, largest first;
+            None where nobody knows.
+        tightness: of some pictures, by id, the mean cosine to their mean direction; likewise.
 
     Raises:
         ExportError: a member names a group that is not there.
@@ -39,6 +44,8 @@ class Export:
     library: str
     decisions: Sequence[Decision] = ()
     subgroups: Sequence[Group] = ()
+    near: Callable[[Sequence[str]], Sequence[Near]] | None = None
+    tightness: Callable[[Sequence[str]], float] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a member that an export by groups would lose."""

@@ -5,17 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from imgindex.records import NOISE, to_json
+from imgindex.records import NOISE, no_progress, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from imgindex.records import Member
+    from imgindex.records import Group, Member, Progress
 
-    from .content import Export
+    from .content import Export, Near
 
+_AT_ONCE = 1000
 _HEADER = ("path", "id", "group", "strength", "outlier", "exemplar")
 
 
@@ -43,14 +44,23 @@ def csv_text(export: Export) -> Iterator[str]:
     yield text.getvalue()
 
 
-def json_text(export: Export) -> Iterator[str]:
+def json_text(export: Export, progress: Progress = no_progress) -> Iterator[str]:
     r"""The grouping as one JSON object: how it was made, its groups with their files, its noise.
 
     A group's ``size`` counts pictures, its ``members`` are files, each with its ``part``: the
-    smallest group that it is in, one of the ``subgroups`` or the group itself. The text is ASCII:
-    a path that is not UTF-8 keeps its surrogate escapes, as ``\udcXX``.
+    smallest group that it is in, one of the ``subgroups`` or the group itself, and with ``near``:
+    the groups that its neighbours are in and their shares. The text is ASCII: a path that is not
+    UTF-8 keeps its surrogate escapes, as ``\udcXX``.
     """
     members = export.by_group()
+    inside = {group.id: group.parent for group in export.subgroups}
+    ids: dict[int | None, set[str]] = {}
+    for member in export.members:
+        group: int | None = member.part
+        while group is not None:
+            ids.setdefault(group, set()).add(member.id)
+            group = inside.get(group)
+    near = _near(export, progress)
     document = {
         "library": export.library,
         "created": export.created,
@@ -58,19 +68,37 @@ def json_text(export: Export) -> Iterator[str]:
         "decisions": to_json(export.decisions),
         "groups": [
             {
-                **to_json(group),
-                "members": [_entry(member) for member in members.get(group.id, ())],
+                **_told(export, group, ids),
+                "members": [_entry(member, near) for member in members.get(group.id, ())],
             }
             for group in export.groups
         ],
-        "subgroups": to_json(export.subgroups),
-        "noise": [_entry(member) for member in members.get(NOISE, ())],
+        "subgroups": [_told(export, group, ids) for group in export.subgroups],
+        "noise": [_entry(member, near) for member in members.get(NOISE, ())],
     }
     yield from json.JSONEncoder(indent=2, allow_nan=False).iterencode(document)
     yield "\n"
 
 
-def _entry(member: Member) -> dict[str, str | float | bool]:
+def _near(export: Export, progress: Progress) -> dict[str, Near]:
+    ids = sorted({member.id for member in export.members})
+    near: dict[str, Near] = {}
+    if export.near is not None:
+        for start in range(0, len(ids), _AT_ONCE):
+            some = ids[start : start + _AT_ONCE]
+            near.update(zip(some, export.near(some), strict=True))
+            progress("export", len(near), len(ids))
+    return near
+
+
+def _told(export: Export, group: Group, ids: Mapping[int | None, set[str]]) -> dict[str, Any]:
+    told: dict[str, Any] = to_json(group)
+    if export.tightness is not None:
+        told["tightness"] = float(f"{export.tightness(sorted(ids[group.id])):.6g}")
+    return told
+
+
+def _entry(member: Member, near: Mapping[str, Near]) -> dict[str, Any]:
     return {
         "path": member.path,
         "id": member.id,
@@ -78,4 +106,5 @@ def _entry(member: Member) -> dict[str, str | float | bool]:
         "outlier": float(f"{member.outlier:.6g}"),
         "exemplar": bool(member.exemplar),
         "part": member.part,
+        "near": [[group, float(f"{share:.6g}")] for group, share in near.get(member.id, ())],
     }
