@@ -346,12 +346,12 @@ def test_a_graph_file_of_another_make_gives_no_links(tmp_path: Path) -> None:
 def test_links_are_those_of_the_index(tmp_path: Path) -> None:
     import hnswlib
 
-    # So few that every point is linked to every other that the heuristic keeps, whatever thread
-    # added it: labels are given backwards, so numbers inside are not labels.
+    # So few that every point is linked to every other that the heuristic keeps, if one thread adds
+    # them: two at once may not see each other. Labels are backwards: numbers inside are not labels.
     rows = scattered(4, 30, 16)
     index: Any = hnswlib.Index(space="ip", dim=16)
     index.init_index(max_elements=60, M=hnsw.M, ef_construction=100)
-    index.add_items(rows[::-1], np.arange(30)[::-1])
+    index.add_items(rows[::-1], np.arange(30)[::-1], num_threads=1)
     index.save_index(str(tmp_path / "graph.hnsw"))
     pairs = np.concatenate(
         [np.column_stack(ends) for ends in hnsw._saved_links(tmp_path / "graph.hnsw", 30)]
