@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped] 
 from onnx import TensorProto, helper, numpy_helper
 
 from .errors import ModelError, ModelFileError, SettingError
-from .records import Fit, ModelCard
+from .records import Fit, ModelCard, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -333,9 +333,11 @@ def read_card(model: Path | bytes) -> ModelCard | None:
         or card.size not in _SIZES
         or card.dimension < 1
         or card.fit not in get_args(Fit)
+        or card.precision not in get_args(Precision)
     ):
         raise ModelFileError(
-            f"the card of {path} is damaged: no model has such a name, size, dimension or fit"
+            f"the card of {path} is damaged: no model has such a name, size, dimension, fit or "
+            "precision"
         )
     return card
 

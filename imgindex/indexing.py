@@ -19,7 +19,7 @@ from .errors import LibraryNotFoundError, ModelFileError, PictureError, PictureT
 from .records import AddReport, Found, IndexedFile, Picture, Skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .records import Pixels, Progress, Rows
     from .resources import Resources
@@ -60,6 +60,7 @@ def index(
         store.refresh(progress)
         if run.todo:
             regrouping.join(store, progress)
+    loaded = resources.loaded if run.added else None
     return AddReport(
         added=run.added,
         reused=run.reused,
@@ -68,9 +69,11 @@ def index(
         unchanged=run.unchanged,
         skipped=tuple(run.skipped),
         model=pin.name,
-        device=resources.device if run.added else None,
+        device=loaded.device if loaded else None,
         seconds=round(time.perf_counter() - started, 3),
         images_per_second=round(run.added / seconds, 3) if run.added else 0.0,
+        precision=loaded.precision if loaded else None,
+        note=loaded.note if loaded else "",
     )
 
 
@@ -87,45 +90,64 @@ def _walkable(resources: Resources, places: list[str]) -> list[str]:
 
 
 def _embed(resources: Resources, run: Run, progress: Progress) -> None:
-    """Read, decode, embed and keep what is to do, batch by batch."""
+    """Read and decode, embed, and keep what is to do: each step works while the next one does."""
     size = resources.embedder().batch
-    reading_ahead = ahead(
-        lambda found: _read(resources, found),
-        run.todo,
-        threads=os.cpu_count() or 1,
-        depth=2 * size,  # the next batch is decoded while this one is embedded
-    )
     progress("embed", 0, len(run.todo))
+    done = 0
+    with (
+        closing(
+            ahead(
+                lambda found: _read(resources, found),
+                run.todo,
+                threads=os.cpu_count() or 1,
+                depth=2 * size,  # the next batch is decoded while this one is embedded
+            )
+        ) as readings,
+        closing(
+            ahead(
+                lambda batch: _embedded(resources, run, batch),
+                _batches(readings, size),
+                threads=1,
+                depth=2,  # the next batch is embedded while this one is kept
+            )
+        ) as batches,
+    ):
+        for batch, fresh, rows in batches:
+            run.keep(batch, fresh, rows)
+            done += len(batch)
+            progress("embed", done, len(run.todo))
+
+
+def _batches(readings: Iterable[Reading], size: int) -> Iterator[list[Reading]]:
+    """Cut into parts with so many pictures to embed."""
     batch: list[Reading] = []
-    with closing(reading_ahead) as readings:
-        for done, reading in enumerate(readings, 1):
-            batch.append(reading)
-            decoded = sum(one.pixels is not None for one in batch)
-            if decoded == size or len(batch) == _FILES_A_COMMIT or done == len(run.todo):
-                fresh = run.fresh(batch)
-                rows = resources.encode([one.pixels for one in fresh if one.pixels is not None])
-                run.keep(*_with_embeddings(batch, fresh, rows))
-                batch = []
-                progress("embed", done, len(run.todo))
+    for reading in readings:
+        batch.append(reading)
+        decoded = sum(one.pixels is not None for one in batch)
+        if decoded == size or len(batch) == _FILES_A_COMMIT:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
-def _with_embeddings(
-    batch: list[Reading], fresh: list[Reading], rows: Rows
+def _embedded(
+    resources: Resources, run: Run, batch: list[Reading]
 ) -> tuple[list[Reading], list[Reading], Rows]:
-    """Turn those readings into unreadable ones that the model finds nothing in."""
+    """Embed what is new in a batch; those that the model finds nothing in become unreadable."""
+    fresh = run.fresh(batch)
+    rows = resources.encode([one.pixels for one in fresh if one.pixels is not None])
     good = [not math.isnan(row[0]) for row in rows]
-    if all(good):
-        return batch, fresh, rows
     if not any(good) and len(good) > 1:
         raise ModelFileError(
             f"the model gave no usable numbers for any of {len(good)} pictures, the first of them "
             f"{fresh[0].found.path}; its file may be damaged: import or pull it again"
         )
-    empty = {item.id for item, fine in zip(fresh, good, strict=True) if not fine}
+    run.empty.update(item.id for item, fine in zip(fresh, good, strict=True) if not fine)
     reason = "the model finds nothing in it"
     return (
-        [Reading(item.found, reason=reason) if item.id in empty else item for item in batch],
-        [item for item in fresh if item.id not in empty],
+        [Reading(item.found, reason=reason) if item.id in run.empty else item for item in batch],
+        [item for item in fresh if item.id not in run.empty],
         rows[good],
     )
 
@@ -180,6 +202,7 @@ class Run:
         unchanged: files that need not be opened.
         gone: paths that have vanished, less those that moved.
         skipped: what cannot be read.
+        empty: ids of pictures that the model finds nothing in.
     """
 
     def __init__(self, store: Store, known: Mapping[str, IndexedFile]) -> None:
@@ -193,6 +216,8 @@ class Run:
         self.added = self.reused = self.moved = self.unchanged = 0
         self.gone: set[str] = set()
         self.skipped: list[Skipped] = []
+        self.empty: set[str | None] = set()
+        self._coming: set[str] = set()  # embedded, or about to be, and not kept yet
         self._store = store
         self._known = known
         self._seen: set[str] = set()
@@ -241,12 +266,17 @@ class Run:
         return set(self.gone)
 
     def fresh(self, batch: list[Reading]) -> list[Reading]:
-        """Those readings of a batch that have to be embedded, each content once."""
-        known = self._store.has({item.id for item in batch if item.id is not None})
+        """Those readings of a batch that have to be embedded, each content once.
+
+        Called in turn for every batch, by one thread; another may be keeping those before.
+        """
+        known = self.empty | self._coming.copy()  # first, as `keep` takes ids out once they are in
+        known |= self._store.has({item.id for item in batch if item.id is not None})
         first: dict[str, Reading] = {}
         for item in batch:
             if item.id is not None and item.picture is not None and item.id not in known:
                 first.setdefault(item.id, item)
+        self._coming.update(first)
         return list(first.values())
 
     def keep(self, batch: list[Reading], fresh: list[Reading], rows: Rows) -> None:
@@ -282,6 +312,7 @@ class Run:
                 counts["reused"] += 1
         pictures = [item.picture for item in fresh if item.picture is not None]
         self._store.add(pictures, rows, files)
+        self._coming.difference_update(picture.id for picture in pictures)
         if moved_from or outdated:
             self._store.forget(moved_from + outdated)
             self.gone.difference_update(moved_from)

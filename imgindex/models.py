@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Literal
 
 from . import download, foreign, graph, vgg16, weights
 from .errors import ModelError, ModelFileError, ModelNotFoundError, SettingError
+from .precision import EIGHT
 from .records import no_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from .graph import Layout, Pooling, Scaling
     from .records import Fit, ModelCard, Progress
@@ -76,14 +77,21 @@ class Listed:
     bytes: int = 0
 
 
-def resolve(name: str | os.PathLike[str] | None, folder: Path) -> Path:
+def resolve(
+    name: str | os.PathLike[str] | None,
+    folder: Path,
+    *,
+    small: Callable[[], bool] = lambda: False,
+) -> Path:
     """Find the model file to load.
 
     Args:
         name: a model's name, or the path of an ``.onnx`` file built by imgindex. None takes a
-            bundled model, else an installed official one, else the only trained one installed.
+            bundled model, else an installed official one, else the only trained one installed;
+            and in its place what `quantizing` made of it, where ``small`` says so.
             ``untrained`` is built when first asked for and never taken by itself.
         folder: where pulled and imported models lie.
+        small: whether the processor is faster with eight bits; asked only where it matters.
 
     Raises:
         ModelNotFoundError: nothing of that name is here, or none was chosen and none is at hand.
@@ -91,7 +99,7 @@ def resolve(name: str | os.PathLike[str] | None, folder: Path) -> Path:
         ModelError: the folder cannot be read.
     """
     if name is None:
-        return _default(folder)
+        return _default(folder, small)
     text = os.fspath(name)
     here = {row.name: row.path for row in _files(folder)}
     if (found := here.get(text)) is not None:
@@ -118,20 +126,26 @@ def resolve(name: str | os.PathLike[str] | None, folder: Path) -> Path:
     raise ModelNotFoundError(f"there is no model '{graph.printable(text)}'; those here are {names}")
 
 
-def _default(folder: Path) -> Path:
-    rows = list(_files(folder))
-    for row in rows:
-        if row.state == "bundled" and row.card and row.card.trained and row.path:
-            return row.path
-    here = {row.name: row.path for row in rows}
-    for official in OFFICIAL:
-        if (found := here.get(official.name)) is not None:
-            return found
-    trained = [row for row in rows if row.card and row.card.trained]
-    if len(trained) == 1 and trained[0].path:
-        return trained[0].path
+def _default(folder: Path, small: Callable[[], bool]) -> Path:
+    rows = [row for row in _files(folder) if row.card and row.card.trained and row.path]
+    here = {row.name: row for row in rows}
+
+    def made_of(row: Listed) -> bool:
+        whole = row.name.removesuffix(f"-{EIGHT}")
+        return row.card is not None and row.card.precision == EIGHT and whole in here
+
+    trained = [row for row in rows if not made_of(row)]
+    chosen = [row for row in trained if row.state == "bundled"][:1]
+    chosen += [here[official.name] for official in OFFICIAL if official.name in here]
+    if len(trained) == 1:
+        chosen += trained
+    if chosen:
+        made = here.get(f"{chosen[0].name}-{EIGHT}")
+        best = made if made and made_of(made) and small() else chosen[0]
+        if best.path:
+            return best.path
     if trained:
-        names = ", ".join(row.name for row in trained)
+        names = ", ".join(row.name for row in rows)
         raise ModelNotFoundError(f"several models are here; choose one with --model: {names}")
     raise ModelNotFoundError(
         "no trained model is here yet. Choose one of:\n"
@@ -298,7 +312,7 @@ def install(  # noqa: PLR0913 - what a foreign file leaves unsaid, one by one
             layout=layout,
             scaling=scaling or graph.TORCH,
         )
-    return _put(name, data, folder)
+    return put(name, data, folder)
 
 
 def pull(  # noqa: PLR0913 - what decides a model, one by one
@@ -370,7 +384,7 @@ def pull(  # noqa: PLR0913 - what decides a model, one by one
         source=official.url,
         licence=_VGG_LICENCE,
     )
-    path = _put(full, data, folder)
+    path = put(full, data, folder)
     raw.unlink()
     return path
 
@@ -384,8 +398,27 @@ def _recognise(path: Path) -> Official | None:
     return None
 
 
-def _put(name: str, data: bytes, folder: Path) -> Path:
-    """Install a built model, unless another one has its name."""
+def free_name(name: str, folder: Path) -> str:
+    """Give a name back that a new model may have.
+
+    Raises:
+        SettingError: it is no safe file name.
+        ModelError: a model has it.
+    """
+    for row in _files(folder):
+        if row.name == _safe(name):
+            raise ModelError(
+                f"a model named {name} is {row.state} ({row.path}); choose another --name"
+            )
+    return _safe(name)
+
+
+def put(name: str, data: bytes, folder: Path) -> Path:
+    """Install a built model.
+
+    Raises:
+        ModelError: another model has its name, or the folder cannot be written.
+    """
     new = graph.read_card(data)
     for row in _files(folder):
         if row.name == name and row.card and new and row.card.fingerprint != new.fingerprint:

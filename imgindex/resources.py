@@ -124,9 +124,9 @@ class Resources:
             return self._embedder
 
     @property
-    def device(self) -> str | None:
-        """What really computes; None while no model is loaded."""
-        return self._embedder.device if self._embedder else None
+    def loaded(self) -> Embedder | None:
+        """The model, if it had to be loaded; it says what really computes, and how."""
+        return self._embedder
 
     def encode(self, images: Sequence[Pixels]) -> Rows:
         """Embed pictures, float32 [n, d]; loads the model only if there are any."""
@@ -183,6 +183,11 @@ class Resources:
                 if not self._given:
                     self._store = None
 
+    def _favours_eight_bits(self) -> bool:
+        from .embed import favours_eight_bits
+
+        return favours_eight_bits(self.settings.device)
+
     def _model(self, pinned: ModelPin | None) -> tuple[Path, ModelCard]:
         """The file of the model asked for, else of the library's own, else of the default one."""
         from . import models
@@ -200,7 +205,7 @@ class Resources:
                 )
             path = found or models.resolve(models.UNTRAINED, folder)
         else:
-            path = models.resolve(name, folder)
+            path = models.resolve(name, folder, small=self._favours_eight_bits)
         return path, models.read_card(path)
 
 

@@ -183,9 +183,9 @@ def finished(
 
     learned = squares(data.sample({"": train}, _LEARNED))
 
-    def fitted(bits: int) -> bytes:
+    def fitted() -> bytes:
         kinder = rounding.tuned(
-            weights, choice, projection, learned, bits=bits, steps=options.fitting, device=device
+            weights, choice, projection, learned, steps=options.fitting, device=device
         )
         return export.whole(kinder, choice, projection)
 

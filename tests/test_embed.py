@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import onnx
@@ -9,65 +9,65 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-from imgindex import embed
-from imgindex.embed import Embedder, providers
+from imgindex.embed import Device, Embedder, choose, devices, sessions
+from imgindex.embed import embedder as embedder_module
 from imgindex.errors import DeviceError, ModelFileError
 from imgindex.records import ModelCard
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from imgindex.records import Pixels
 
 CUDA, CPU, AZURE = "CUDAExecutionProvider", "CPUExecutionProvider", "AzureExecutionProvider"
-GPU_BUILD, CPU_BUILD = [CUDA, CPU], [AZURE, CPU]
-on_cpu: list[tuple[str, dict[str, str]]] = [(CPU, {})]
-
-
-def on_cuda(number: str = "0") -> list[tuple[str, dict[str, str]]]:
-    return [(CUDA, {"device_id": number}), (CPU, {})]
+TENSORRT = "TensorrtExecutionProvider"
+GPU_BUILD, CPU_BUILD = [TENSORRT, CUDA, CPU], [AZURE, CPU]
+H100, PASCAL = 9, 6
+on_cpu = [Device("cpu")]
 
 
 @pytest.mark.parametrize(
-    ("device", "available", "driver", "expected"),
+    ("device", "available", "cards", "expected"),
     [
-        ("auto", GPU_BUILD, True, on_cuda()),
-        ("auto", GPU_BUILD, False, on_cpu),
-        ("auto", CPU_BUILD, True, on_cpu),
-        ("auto", CPU_BUILD, False, on_cpu),
-        ("cpu", GPU_BUILD, True, on_cpu),
-        ("cpu", CPU_BUILD, False, on_cpu),
-        ("cuda", GPU_BUILD, True, on_cuda()),
-        ("cuda:0", GPU_BUILD, True, on_cuda()),
-        ("cuda:3", GPU_BUILD, True, on_cuda("3")),
+        ("auto", GPU_BUILD, [H100], [Device("cuda", 0, halves=True)]),
+        ("auto", GPU_BUILD, [], on_cpu),
+        ("auto", CPU_BUILD, [H100], on_cpu),
+        ("auto", CPU_BUILD, [], on_cpu),
+        ("cpu", GPU_BUILD, [H100], on_cpu),
+        ("cpu", CPU_BUILD, [], on_cpu),
+        ("cuda", GPU_BUILD, [PASCAL], [Device("cuda", 0)]),
+        ("cuda", GPU_BUILD, [H100, PASCAL], [Device("cuda", 0, halves=True), Device("cuda", 1)]),
+        ("cuda:0", GPU_BUILD, [H100, H100], [Device("cuda", 0, halves=True)]),
+        ("cuda:1", GPU_BUILD, [H100, PASCAL], [Device("cuda", 1)]),
+        ("tensorrt:0", GPU_BUILD, [H100], [Device("tensorrt", 0, halves=True)]),
     ],
 )
-def test_the_providers_follow_the_wish_the_build_and_the_driver(
-    device: str,
-    available: list[str],
-    driver: bool,  # noqa: FBT001 - a column of the table
-    expected: list[tuple[str, dict[str, str]]],
+def test_devices_follow_the_wish_the_build_and_the_cards(
+    device: str, available: list[str], cards: list[int], expected: list[Device]
 ) -> None:
-    assert providers(device, available, driver=driver) == expected
+    assert choose(device, available, cards) == expected
 
 
-@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "tensorrt"])
 @pytest.mark.parametrize(
-    ("available", "driver", "reason"),
+    ("available", "cards", "reason"),
     [
-        (CPU_BUILD, True, "onnxruntime-gpu"),
-        (CPU_BUILD, False, "onnxruntime-gpu"),
-        (GPU_BUILD, False, "no NVIDIA driver"),
+        (CPU_BUILD, [H100], "onnxruntime-gpu"),
+        (CPU_BUILD, [], "onnxruntime-gpu"),
+        (GPU_BUILD, [], "no NVIDIA driver"),
     ],
 )
-def test_cuda_asked_for_by_name_fails_with_the_reason(
-    device: str,
-    available: list[str],
-    driver: bool,  # noqa: FBT001 - a column of the table
-    reason: str,
+def test_a_card_asked_for_by_name_fails_with_the_reason(
+    device: str, available: list[str], cards: list[int], reason: str
 ) -> None:
     with pytest.raises(DeviceError, match=rf"cannot use {device}: .*{reason}"):
-        providers(device, available, driver=driver)
+        choose(device, available, cards)
+
+
+def test_a_card_that_there_is_not_is_answered_with_those_there_are() -> None:
+    with pytest.raises(DeviceError, match=r"cannot use cuda:2: this machine has cuda:0, cuda:1$"):
+        choose("cuda:2", GPU_BUILD, [H100, H100])
 
 
 @pytest.mark.parametrize(
@@ -84,44 +84,67 @@ def test_cuda_asked_for_by_name_fails_with_the_reason(
         "cpu:0",
         "cpu:",
         "auto:",
+        "tensorrt:",
     ],
 )
 def test_an_unknown_device_is_named_with_those_there_are(device: str) -> None:
     with pytest.raises(DeviceError) as caught:
-        providers(device, GPU_BUILD, driver=True)
+        choose(device, GPU_BUILD, [H100])
     assert repr(device) in str(caught.value)
     assert "cuda:N" in str(caught.value)
+
+
+class Driver:
+    """What NVIDIA's library says of two cards."""
+
+    def __init__(self, *, starts: bool = True) -> None:
+        self.majors = [H100, PASCAL]
+        self.starts = starts
+
+    def cuInit(self, _: int) -> int:  # noqa: N802 - its name there
+        return 0 if self.starts else 100
+
+    def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
+        count._obj.value = len(self.majors)
+        return 0
+
+    def cuDeviceGetAttribute(self, value: Any, attribute: int, number: int) -> int:  # noqa: N802
+        assert attribute == 75  # the major part of the compute capability
+        value._obj.value = self.majors[number]
+        return 0
+
+
+def test_cards_are_those_that_the_driver_shows() -> None:
+    def nothing(name: str) -> Any:
+        raise OSError(f"{name}: cannot open shared object file")
+
+    assert devices.cards(lambda _: cast("Any", Driver())) == [H100, PASCAL]
+    assert devices.cards(lambda _: cast("Any", Driver(starts=False))) == []
+    assert devices.cards(lambda _: cast("Any", object())) == []  # a library of another kind
+    assert devices.cards(nothing) == []
 
 
 def test_a_device_that_is_not_here_stops_the_load_and_auto_does_not(
     model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embed, "_nvidia_driver", lambda: False)
+    monkeypatch.setattr(embedder_module, "cards", list)
     with pytest.raises(DeviceError):
         Embedder(model_file, "cuda")
     assert Embedder(model_file, "auto").device == "cpu"
 
 
-@pytest.mark.skipif(embed._nvidia_driver(), reason="a machine with an NVIDIA driver may use it")
+@pytest.mark.skipif(bool(devices.cards()), reason="a machine with an NVIDIA card may use it")
 def test_a_driver_that_deceives_is_found_out(
     model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if CUDA not in onnxruntime.get_available_providers():
         pytest.skip("this ONNX Runtime is not built for CUDA")
-    monkeypatch.setattr(embed, "_nvidia_driver", lambda: True)
-    with pytest.raises(DeviceError, match=r"cannot use cuda: .*imgindex\[cuda\]"):
+    monkeypatch.setattr(embedder_module, "cards", lambda: [H100])
+    with pytest.raises(DeviceError, match=r"cannot use cuda:0: .*imgindex\[cuda\]"):
         Embedder(model_file, "cuda")
     fallen_back = Embedder(model_file, "auto")
     assert fallen_back.device == "cpu"
     assert len(fallen_back.encode(images(1))) == 1
-
-
-def test_a_driver_is_a_library_that_loads() -> None:
-    def nothing(name: str) -> object:
-        raise OSError(f"{name}: cannot open shared object file")
-
-    assert embed._nvidia_driver(lambda name: name) is True
-    assert embed._nvidia_driver(nothing) is False
 
 
 # Embedding
@@ -225,17 +248,125 @@ def test_a_model_that_fails_while_it_runs_is_named(model_file: Path, tmp_path: P
     assert "\n" not in str(caught.value)
 
 
-def test_a_failure_on_a_gpu_is_the_devices_and_never_repeated_elsewhere(
-    model_file: Path,
-) -> None:
-    class Failing:
-        def run(self, *_: object) -> None:
-            raise RuntimeError("CUDA failure 700: an illegal memory access\nat line 1")
+# Cards, with the CPU in their place
 
-    embedder = Embedder(model_file, "cpu")
-    embedder.device, embedder._session = "cuda:1", Failing()
+
+class Injected:
+    """A session on the CPU that says it is a card's, and has room for few pictures at once."""
+
+    def __init__(self, model: Any, room: int, fault: str) -> None:
+        self.session = onnxruntime.InferenceSession(model, providers=[CPU])
+        self.room, self.fault, self.asked = room, fault, list[int]()
+
+    def get_providers(self) -> list[str]:
+        return [CUDA, CPU]
+
+    def io_binding(self) -> Any:
+        return self.session.io_binding()
+
+    def run_with_iobinding(self, binding: Any) -> None:
+        self.session.run_with_iobinding(binding)
+        count = len(binding.get_outputs()[0].numpy())
+        self.asked.append(count)
+        if count > self.room:
+            raise RuntimeError(self.fault)
+
+
+OUT_OF_MEMORY = "BFCArena: Failed to allocate memory for requested buffer of size 1234"
+
+
+@pytest.fixture
+def cards(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """Two cards; ``made`` are their sessions, ``room`` and ``fault`` theirs to come."""
+    state: dict[str, Any] = {"made": [], "room": 64, "fault": OUT_OF_MEMORY, "wanted": []}
+
+    def load(model: Any, wanted: Any, entries: Any) -> Any:
+        if wanted[0][0] == CPU:
+            return real(model, wanted, entries)
+        state["wanted"].append((wanted, entries))
+        state["made"].append(Injected(model, state["room"], state["fault"]))
+        return state["made"][-1]
+
+    real = sessions.load
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: GPU_BUILD)
+    monkeypatch.setattr(embedder_module, "cards", lambda: [H100, H100])
+    monkeypatch.setattr(embedder_module, "_MEMORY", "cpu")
+    monkeypatch.setattr(sessions, "load", load)
+    return iter([state])
+
+
+def test_cards_share_a_call_and_give_what_one_processor_gives(
+    model_file: Path, embedder: Embedder, cards: Iterator[dict[str, Any]]
+) -> None:
+    state = next(cards)
+    on_cards = Embedder(model_file, "cuda")
+    assert (on_cards.device, on_cards.precision) == ("cuda:0,cuda:1", "float16")
+    assert [wanted[0] for wanted, _ in state["wanted"]] == [
+        (CUDA, {"device_id": "0"}),
+        (CUDA, {"device_id": "1"}),
+    ]
+    pixels = images(on_cards.batch + 5)
+    rows = on_cards.encode(pixels)
+    # In the order asked for; half the digits, so nearly the same.
+    np.testing.assert_allclose(np.sum(rows * embedder.encode(pixels), axis=1), 1, atol=1e-5)
+    assert on_cards.batch == 256
+    assert max(max(one.asked) for one in state["made"]) == 64
+    assert sum(sum(one.asked) for one in state["made"]) == len(pixels)
+    assert on_cards.note == ""
+
+
+def test_where_memory_is_short_the_batch_is_halved_and_it_is_said(
+    model_file: Path, embedder: Embedder, cards: Iterator[dict[str, Any]]
+) -> None:
+    state = next(cards)
+    state["room"] = 20
+    on_card = Embedder(model_file, "cuda:1")
+    pixels = images(100)
+    rows = on_card.encode(pixels)
+    np.testing.assert_allclose(np.sum(rows * embedder.encode(pixels), axis=1), 1, atol=1e-5)
+    assert on_card.note == (
+        "cuda:1 has no memory for 32 pictures at once; embedding 16 at a time"
+    ) or on_card.note.endswith("embedding 16 at a time")
+    (session,) = state["made"]
+    session.asked.clear()
+    on_card.encode(pixels)
+    assert max(session.asked) <= 18  # it is remembered
+
+
+def test_a_card_without_room_for_one_picture_is_an_error(
+    model_file: Path, cards: Iterator[dict[str, Any]]
+) -> None:
+    next(cards)["room"] = 0
+    with pytest.raises(DeviceError, match=r"failed on cuda:0: .*allocate.*try --device cpu"):
+        Embedder(model_file, "cuda:0").encode(images(4))
+
+
+def test_a_failure_on_a_card_is_the_devices_and_never_repeated_elsewhere(
+    model_file: Path, cards: Iterator[dict[str, Any]]
+) -> None:
+    next(cards).update(room=0, fault="CUDA failure 700: an illegal memory access\nat line 1")
     with pytest.raises(DeviceError, match=r"failed on cuda:1: .*700.*access; try --device cpu"):
-        embedder.encode(images(1))
+        Embedder(model_file, "cuda:1").encode(images(4))
+
+
+def test_tensorrt_comes_with_a_cache_and_cuda_behind_it(
+    model_file: Path, cards: Iterator[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = next(cards)
+    monkeypatch.setattr(Injected, "get_providers", lambda _: [TENSORRT, CUDA, CPU])
+    assert Embedder(model_file, "tensorrt:1").device == "tensorrt:1"
+    ((wanted, _),) = state["wanted"]
+    assert [name for name, _ in wanted] == [TENSORRT, CUDA, CPU]
+    assert wanted[0][1]["device_id"] == "1"
+    assert wanted[0][1]["trt_engine_cache_path"] == str(model_file.parent / "tensorrt")
+
+
+def test_a_card_of_old_computes_in_single_precision(
+    model_file: Path, cards: Iterator[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    next(cards)
+    monkeypatch.setattr(embedder_module, "cards", lambda: [PASCAL])
+    assert Embedder(model_file, "cuda").precision == "float32"
 
 
 @pytest.mark.parametrize(
@@ -255,16 +386,16 @@ def test_a_model_that_gives_another_shape_than_its_card_is_told(
 
 
 def loading(monkeypatch: pytest.MonkeyPatch, errors: dict[str, Exception]) -> None:
-    """A machine with a GPU, where sessions on the processors named cannot be made."""
+    """A machine with a card, where sessions on the processors named cannot be made."""
 
-    def load(path: Path, wanted: Any) -> Any:
+    def load(model: Any, wanted: Any, _: Any) -> Any:
         if wanted[0][0] in errors:
             raise errors[wanted[0][0]]
-        return onnxruntime.InferenceSession(path, providers=[CPU])
+        return onnxruntime.InferenceSession(model, providers=[CPU])
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: GPU_BUILD)
-    monkeypatch.setattr(embed, "_nvidia_driver", lambda: True)
-    monkeypatch.setattr(embed, "_load", load)
+    monkeypatch.setattr(embedder_module, "cards", lambda: [H100])
+    monkeypatch.setattr(sessions, "load", load)
 
 
 def test_auto_takes_the_cpu_where_the_gpu_fails_and_says_so(

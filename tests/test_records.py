@@ -74,7 +74,17 @@ def test_a_card_survives_its_way_through_metadata(card: ModelCard) -> None:
     assert again.fingerprint == card.fingerprint
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(ModelCard)])
+OLD_FIELDS = [field.name for field in dataclasses.fields(ModelCard) if field.name != "precision"]
+
+
+def test_older_metadata_say_nothing_of_precision() -> None:
+    metadata = dataclasses.replace(CARD, precision="int8").to_metadata()
+    assert ModelCard.from_metadata(metadata).precision == "int8"
+    del metadata["imgindex.precision"]
+    assert ModelCard.from_metadata(metadata) == CARD
+
+
+@pytest.mark.parametrize("field", OLD_FIELDS)
 def test_metadata_without_a_field_is_no_card(field: str) -> None:
     metadata = CARD.to_metadata()
     del metadata[f"imgindex.{field}"]
@@ -100,6 +110,7 @@ CHANGES: dict[str, Any] = {
     "name": "mine",
     "source": "elsewhere",
     "licence": "MIT",
+    "precision": "int8",  # whose weights have another checksum anyway
 }
 
 
@@ -110,7 +121,7 @@ def test_the_changes_cover_every_field() -> None:
 @pytest.mark.parametrize("field", CHANGES)
 def test_the_fingerprint_follows_what_decides_an_embedding_and_nothing_else(field: str) -> None:
     changed = dataclasses.replace(CARD, **{field: CHANGES[field]})
-    same = field in {"name", "source", "licence"}
+    same = field in {"name", "source", "licence", "precision"}
     assert (changed.fingerprint == CARD.fingerprint) is same
 
 

@@ -25,10 +25,11 @@ LAYERS = (
     {"telling"},
     {"decisions"},
     {"regrouping"},
-    {"resources"},
+    {"resources", "quantizing"},
     {"models"},
     {"scan", "pixels", "weights", "vgg16", "foreign", "download", "embed"}
     | {"grouping", "export", "store", "ahead"},
+    {"precision"},
     {"graph"},
     {"records", "config"},
     {"errors"},
@@ -36,7 +37,7 @@ LAYERS = (
 
 DOORS = {
     "onnxruntime": {"embed"},
-    "onnx": {"graph", "vgg16", "foreign"},
+    "onnx": {"graph", "vgg16", "foreign", "precision"},
     "PIL": {"pixels"},
     "pillow_heif": {"pixels"},
     "sqlite3": {"store/local", "store/database", "store/files", "store/groupings"},

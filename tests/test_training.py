@@ -142,11 +142,11 @@ def test_full_whitening_makes_directions_alike() -> None:
 
 def test_rounding_in_torch_is_what_the_small_model_does(weights: graph.Weights) -> None:
     images = pictures(16)
-    small = export.eight_bits(export.whole(weights, choice(), None), images, narrow=False)
+    small = export.eight_bits(export.whole(weights, choice(), None), images)
     features = network.plain(weights)
     views = network.scaled(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)
     with torch.no_grad():
-        maps = rounding.seen(features, views, rounding.ranges(features, views), 127)
+        maps = rounding.seen(features, views, rounding.ranges(features, views))
     rows = network.descriptors(maps).numpy()
     whole = export.described(export.whole(weights, choice(), None), images)
     ours = export.described(small, images)

@@ -148,6 +148,8 @@ def index(  # noqa: PLR0913 - one parameter an option
     else:
         speed = f", {report.images_per_second:.1f} a second" if report.added else ""
         device_used = f" on {report.device}" if report.device else ""
+        if report.precision not in {None, "float32"}:
+            device_used += f" in {report.precision}"
         line(
             f"{counted(report.added, 'picture')} embedded{device_used} with {report.model} "
             f"in {duration(report.seconds)}{speed}"
@@ -158,10 +160,12 @@ def index(  # noqa: PLR0913 - one parameter an option
         )
         line(f"library {where}")
         skipped_lines(report.skipped)
-    if report.model == "untrained":
+    if report.note:
+        note(f"note: {report.note}")
+    if report.model.startswith("untrained"):
         note(
-            "note: the model 'untrained' has random weights; it finds only very similar pictures. "
-            "For real use: imgindex model pull, and a new library"
+            f"note: the model '{report.model}' has random weights; it finds only very similar "
+            "pictures. For real use: imgindex model pull, and a new library"
         )
     if report.skipped:
         raise typer.Exit(SKIPPED)

@@ -1,4 +1,4 @@
-"""The commands about models: list, info, pull, import."""
+"""The commands about models: list, info, pull, import, quantize."""
 
 from __future__ import annotations
 
@@ -246,6 +246,60 @@ def import_model(  # noqa: PLR0913 - one parameter an option
         licence=licence,
     )
     _installed(path, json=json)
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  imgindex model quantize vgg16-keras ~/Pictures
+  imgindex index ~/Pictures --model vgg16-keras-int8 --library fast
+"""
+)
+@command
+def quantize(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A VGG16: a model's name or .onnx file.")
+    ],
+    pictures: Annotated[
+        list[Path],
+        typer.Argument(metavar="FOLDER...", help="Pictures like those it will be used on."),
+    ],
+    *,
+    called: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="What to call it [default: NAME-int8].",
+            show_default=False,
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a model in eight bits: several times as fast on a CPU, nearly the same answers.
+
+    It is a model of its own: a library keeps to the one it was built with. Where no model is asked
+    for and no graphics card is used, new libraries take it in place of the one it was made from.
+    """
+    from imgindex.quantizing import quantize as make
+
+    with progress_bar() as progress:
+        report = make(name, pictures, Settings.resolve().models, name=called, progress=progress)
+    if json:
+        as_json(report)
+        return
+    line(
+        f"{report.name} is here, learned from {report.learned} pictures; "
+        f"with {report.compared} others:"
+    )
+    line(f"  {report.speed:.1f} a second on this CPU, {report.speed_before:.1f} before")
+    line(
+        f"  of the ten nearest it names {report.overlap:.1%} of those named before; "
+        f"mean cosine {report.cosine:.5f}"
+    )
+    if not report.exact:
+        line("  this processor has no VNNI, or the like of it: it is computed in float here")
+    line(f"use it with: imgindex index FOLDER --model {report.name}")
 
 
 def _scaling(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from .base import (
     NOISE,
     Fit,
+    Precision,
     Progress,
     Skipped,
     Space,
@@ -82,6 +83,7 @@ __all__ = [
     "ModelCard",
     "ModelPin",
     "Picture",
+    "Precision",
     "Progress",
     "QueryFailure",
     "SearchResult",

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .base import Fit, to_json
+from .base import Fit, Precision, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,7 @@ class ModelCard:
         source: where the weights come from.
         licence: terms of the weights.
         trained: False for the random weights that tests use.
+        precision: of the numbers stored, and of the arithmetic where the processor has it.
     """
 
     name: str
@@ -46,14 +47,18 @@ class ModelCard:
     source: str
     licence: str
     trained: bool = True
+    precision: Precision = "float32"
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of everything that decides an embedding; equal means vectors may be mixed."""
+        """SHA-256 of everything that decides an embedding; equal means vectors may be mixed.
+
+        Weights of another precision have another checksum, so precision need not be in it.
+        """
         decisive = {
             key: value
             for key, value in dataclasses.asdict(self).items()
-            if key not in {"name", "source", "licence"}
+            if key not in {"name", "source", "licence", "precision"}
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
@@ -69,12 +74,13 @@ class ModelCard:
             KeyError: a field is missing; the file was not built by imgindex.
             ValueError: a field is not JSON.
         """
-        return cls(
-            **{
-                field.name: json.loads(metadata[f"imgindex.{field.name}"])
-                for field in dataclasses.fields(cls)
-            }
-        )
+        said = {
+            field.name: json.loads(metadata[f"imgindex.{field.name}"])
+            for field in dataclasses.fields(cls)
+            # Older models do not say it.
+            if field.name != "precision" or "imgindex.precision" in metadata
+        }
+        return cls(**said)
 
 
 @dataclass(frozen=True, slots=True)

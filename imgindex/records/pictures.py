@@ -109,6 +109,8 @@ class AddReport:
         device: what really computed, for example ``cpu`` or ``cuda:0``; None if nothing had to be.
         seconds: wall time of the run.
         images_per_second: embedded pictures by wall time of the embedding part; 0 if none.
+        precision: what it was computed in: ``float32``, ``float16`` or ``int8``.
+        note: what had to be done differently, in words.
     """
 
     added: int
@@ -121,6 +123,8 @@ class AddReport:
     device: str | None
     seconds: float
     images_per_second: float
+    precision: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

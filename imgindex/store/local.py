@@ -26,12 +26,12 @@ from imgindex.errors import (
     LibraryNotFoundError,
     StoreError,
 )
-from imgindex.records import Hit, IndexedFile, ModelPin, Picture, StoreStats
+from imgindex.records import Hit, IndexedFile, ModelPin, Picture, StoreStats, no_progress
 
 from .base import check_pin
 from .database import PRESENT, Database, portions
 from .groupings import KeptGroupings
-from .hnsw import Graph
+from .hnsw import CHUNK, Graph
 from .vectors import VectorFile
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class LocalStore(KeptGroupings):
         self._db = Database(self._folder / "library.sqlite")
         self._file: VectorFile | None = None
         self._graph: Graph | None = None
+        self._growth: threading.Thread | None = None
         self._scans = 0
         try:
             self._open(create=create)
@@ -124,9 +125,14 @@ class LocalStore(KeptGroupings):
     def writing(self) -> Iterator[None]:
         """See ``Store.writing``."""
         with self._held():
-            if self._lock.lock_counter == 1 and (file := self._vectors()):
+            outermost = self._lock.lock_counter == 1
+            if outermost and (file := self._vectors()):
                 file.cut(self._count())
-            yield
+            try:
+                yield
+            finally:
+                if outermost:
+                    self._grown()
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -230,6 +236,24 @@ class LocalStore(KeptGroupings):
                 )
                 self._db.put("rows", first + len(at))
                 put(db, files)
+            self._grow(first + len(at))
+
+    def _grow(self, rows: int) -> None:
+        """Have the graph take in what was added, beside what the caller does meanwhile."""
+        graph = self._derived()
+        if graph is None or (self._growth and self._growth.is_alive()):
+            return
+        behind = rows - max(graph.reached, graph.saved)
+        if behind >= CHUNK:
+            self._growth = threading.Thread(
+                target=_grow, args=(graph, self._mapped()), name="imgindex-graph"
+            )
+            self._growth.start()
+
+    def _grown(self) -> None:
+        if self._growth:
+            self._growth.join()
+            self._growth = None
 
     def mark_missing(self, paths: Collection[str]) -> None:
         """See ``Store.mark_missing``."""
@@ -408,6 +432,7 @@ class LocalStore(KeptGroupings):
         graph = self._derived()
         if graph is not None and not graph.trusted(self._count()):
             with self.writing():
+                self._grown()
                 graph.update(self._mapped(), progress)
 
     def stats(self) -> StoreStats:
@@ -455,6 +480,11 @@ class LocalStore(KeptGroupings):
             progress("verify", min(rows, start + _VERIFY_BLOCK), rows)
         graph = self._derived()
         return wrong + (graph.verify(rows) if graph else [])
+
+
+def _grow(graph: Graph, vectors: Rows) -> None:
+    with suppress(Exception):  # whatever it is, ``refresh`` meets it again, and tells
+        graph.grow(vectors, no_progress)
 
 
 def _size(path: Path) -> int:

@@ -1,14 +1,11 @@
 """Our own graph around the trained weights, made small, and how well the small one agrees.
 
-Eight bits: activations unsigned, weights signed with a scale for every output channel, as pairs of
-QuantizeLinear and DequantizeLinear (Jacob et al., arXiv:1712.05877; Wu et al., arXiv:2004.09602).
-The first convolution, the last maximum and all that follows it stay in float.
+Eight bits where they agree well enough, as they are or fitted before; else half the digits, which
+shrinks the file alone.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +15,11 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from imgindex import graph, vgg16
-from imgindex.embed import Embedder
+from imgindex import graph, precision, vgg16
+from imgindex.embed import Embedder, outputs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
 
     from .measure import Choice
 
-Precision = Literal["int7", "int7 fitted", "int8 fitted", "fp16"]
+Kind = Literal["int8", "int8 fitted", "fp16"]
 
 NAME = "vgg16-imgindex"
 OVERLAP, LOSS = 0.97, 0.005
@@ -40,7 +37,6 @@ _SOURCE = "trained by scripts/train_vgg16.py"
 _LICENCE = "Apache-2.0"
 _NEAREST = 10
 _LARGE = 1024
-_CALIBRATING = 16
 
 
 def whole(
@@ -63,52 +59,9 @@ def whole(
     )
 
 
-class _Pictures:
-    """What ONNX Runtime asks for its calibration batches."""
-
-    def __init__(self, pixels: Pixels) -> None:
-        self._batches: Iterator[Pixels] = iter(
-            np.array_split(pixels, max(1, len(pixels) // _CALIBRATING))
-        )
-
-    def get_next(self) -> dict[str, Pixels] | None:
-        batch = next(self._batches, None)
-        return None if batch is None else {"image": batch}
-
-
-def eight_bits(model: bytes, pixels: Pixels, *, narrow: bool) -> bytes:
-    """Quantise a model that `vgg16.build` made.
-
-    Args:
-        model: the float32 model.
-        pixels: uint8 [n, s, s, 3], to learn the range of every activation from.
-        narrow: use seven bits of each weight. Processors without VNNI add pairs of products in 16
-            bits, which eight bits can overflow.
-    """
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-
-    proto = onnx.load_from_string(model)
-    convolutions, pools = (
-        [node.name for node in proto.graph.node if node.op_type == kind]
-        for kind in ("Conv", "MaxPool")
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "small.onnx"
-        quantize_static(
-            proto,
-            str(path),
-            _Pictures(pixels),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "MaxPool"],
-            per_channel=True,
-            reduce_range=narrow,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=[convolutions[0], pools[-1]],
-            # Else a byte's range would also hold what the ReLU is about to cut off.
-            extra_options={"OpTypesToExcludeOutputQuantization": ["Conv"]},
-        )
-        return _signed(onnx.load(path), model, "int7" if narrow else "int8")
+def eight_bits(model: bytes, pixels: Pixels) -> bytes:
+    """Quantise a model; the ranges of its activations are learned from the pixels."""
+    return precision.eight_bits(model, lambda one: outputs(one, pixels))
 
 
 def halves(model: bytes) -> bytes:
@@ -126,27 +79,10 @@ def halves(model: bytes) -> bytes:
     nodes = [*casts, *proto.graph.node]
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
-    return _signed(proto, model, "fp16")
-
-
-def _signed(proto: onnx.ModelProto, model: bytes, precision: str) -> bytes:
-    """Give a changed model its card: that of the whole one, with a checksum of its own."""
     card = graph.read_card(model)
     if card is None:
         raise ValueError("the model has no card")
-    digest = hashlib.sha256()
-    for tensor in sorted(proto.graph.initializer, key=lambda one: str(one.name)):
-        digest.update(f"{tensor.name} {list(tensor.dims)} {tensor.data_type} ".encode())
-        digest.update(np.ascontiguousarray(numpy_helper.to_array(tensor)).data)
-    card = dataclasses.replace(
-        card, weights_sha256=digest.hexdigest(), source=f"{card.source}, {precision}"
-    )
-    del proto.metadata_props[:]
-    helper.set_model_props(proto, card.to_metadata())
-    proto.producer_name = "imgindex"
-    graph.check(proto)
-    data: bytes = proto.SerializeToString()
-    return data
+    return precision.signed(proto, card, "float16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +90,7 @@ class Agreement:
     """How a small model compares with the whole one.
 
     Attributes:
-        precision: how it was made small.
+        kind: how it was made small.
         megabytes: of the file.
         cosine: between both descriptors of a picture, mean.
         overlap: share of a picture's ten nearest that both name, mean.
@@ -162,7 +98,7 @@ class Agreement:
         small: precision at 10 of the small one.
     """
 
-    precision: Precision
+    kind: Kind
     megabytes: float
     cosine: float
     overlap: float
@@ -193,12 +129,12 @@ def nearest(rows: Rows) -> NDArray[np.intp]:
 
 
 def agreement(
-    precision: Precision, small: bytes, pixels: Pixels, labels: NDArray[np.int64], rows: Rows
+    kind: Kind, small: bytes, pixels: Pixels, labels: NDArray[np.int64], rows: Rows
 ) -> Agreement:
     """Compare a small model with what the whole one made of the same pictures.
 
     Args:
-        precision: how it was made small.
+        kind: how it was made small.
         small: the model.
         pixels: uint8 [n, s, s, 3].
         labels: int64 [n].
@@ -212,7 +148,7 @@ def agreement(
         return float((labels[places] == labels[:, None]).mean())
 
     return Agreement(
-        precision,
+        kind,
         round(len(small) / 1e6, 2),
         float((rows * others).sum(1).mean()),
         float(np.mean(shared)) / _NEAREST,
@@ -223,7 +159,7 @@ def agreement(
 
 def smallest(
     model: bytes,
-    fitted: Callable[[int], bytes],
+    fitted: Callable[[], bytes],
     calibrating: Pixels,
     compared: tuple[Pixels, NDArray[np.int64]],
 ) -> tuple[bytes, list[Agreement]]:
@@ -231,7 +167,7 @@ def smallest(
 
     Args:
         model: in float32.
-        fitted: gives the model with weights fitted to so many bits, in float32.
+        fitted: gives the model with weights fitted to eight bits, in float32.
         calibrating: uint8 [n, s, s, 3].
         compared: pictures and their classes, uint8 [m, s, s, 3] and int64 [m].
 
@@ -240,16 +176,15 @@ def smallest(
     """
     pixels, labels = compared
     rows = described(model, pixels)
-    ways: Mapping[Precision, Callable[[], bytes]] = {
-        "int7": lambda: eight_bits(model, calibrating, narrow=True),
-        "int7 fitted": lambda: eight_bits(fitted(7), calibrating, narrow=True),
-        "int8 fitted": lambda: eight_bits(fitted(8), calibrating, narrow=False),
+    ways: Mapping[Kind, Callable[[], bytes]] = {
+        "int8": lambda: eight_bits(model, calibrating),
+        "int8 fitted": lambda: eight_bits(fitted(), calibrating),
         "fp16": lambda: halves(model),
     }
     small, tried = model, []
-    for precision, make in ways.items():
+    for kind, make in ways.items():
         small = make()
-        tried.append(agreement(precision, small, pixels, labels, rows))
+        tried.append(agreement(kind, small, pixels, labels, rows))
         print(tried[-1], flush=True)
         if tried[-1].enough:
             break

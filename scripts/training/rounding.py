@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     from .measure import Choice
 
-LEVELS = {7: 64, 8: 127}
-"""Bits of a weight -> its largest whole number, as ONNX Runtime rounds."""
+HIGHEST = 126
+"""The largest whole number of a weight, as `imgindex.precision` rounds."""
 
 _RATE, _WARM = 1e-5, 0.1
 _BATCH = 64
-_HIGHEST = 255
+_BYTE = 255
 
 
 def rounded(values: Any, step: Any, highest: int) -> Any:
@@ -39,39 +39,38 @@ def rounded(values: Any, step: Any, highest: int) -> Any:
     return values + (kept - values).detach()
 
 
-def seen(features: Any, views: Any, steps: list[float], highest: int) -> Any:
-    """Run a plain network as the small model will: all but the first convolution in few bits.
+def seen(features: Any, views: Any, steps: list[float]) -> Any:
+    """Run a plain network as the small model will.
 
     Args:
         features: see `network.plain`.
         views: float32 [n, 3, s, s], scaled.
-        steps: between neighbouring values of each ReLU but the last; empty to round nothing.
-        highest: largest whole number of a weight.
+        steps: between neighbouring values of each ReLU; empty to round nothing.
     """
     place = 0
     for module in features:
-        if isinstance(module, nn.Conv2d) and place and steps:
+        if isinstance(module, nn.Conv2d) and steps:
             kernel = module.weight
-            step = kernel.detach().abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12) / highest
-            views = functional.conv2d(views, rounded(kernel, step, highest), module.bias, padding=1)
+            step = kernel.detach().abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12) / HIGHEST
+            views = functional.conv2d(views, rounded(kernel, step, HIGHEST), module.bias, padding=1)
         else:
             views = module(views)
         if isinstance(module, nn.ReLU):
-            if place < len(steps):
-                views = rounded(views, steps[place], _HIGHEST)
+            if steps:
+                views = rounded(views, steps[place], _BYTE)
             place += 1
     return views
 
 
 def ranges(features: Any, views: Any) -> list[float]:
-    """Measure the step that brings each ReLU's largest value, but the last one's, to 255."""
+    """Measure the step that brings each ReLU's largest value to 255."""
     largest = []
     with torch.no_grad():
         for module in features:
             views = module(views)
             if isinstance(module, nn.ReLU):
-                largest.append(max(float(views.max()), 1e-6) / _HIGHEST)
-    return largest[:-1]
+                largest.append(max(float(views.max()), 1e-6) / _BYTE)
+    return largest
 
 
 def tuned(  # noqa: PLR0913 - how the network is used, one by one
@@ -80,18 +79,16 @@ def tuned(  # noqa: PLR0913 - how the network is used, one by one
     projection: tuple[NDArray[Any], NDArray[Any]] | None,
     pixels: Pixels,
     *,
-    bits: int,
     steps: int,
     device: Any,
 ) -> Weights:
-    """Fit weights to few bits.
+    """Fit weights to eight bits.
 
     Args:
         weights: the trained ones.
         choice: how the map becomes a descriptor.
         projection: of the pooled vector, or None.
         pixels: uint8 [n, s, s, 3], to learn on.
-        bits: of a weight, see `LEVELS`.
         steps: how many, of 64 pictures.
         device: where to compute.
     """
@@ -116,7 +113,7 @@ def tuned(  # noqa: PLR0913 - how the network is used, one by one
         batch = views(torch.randint(len(pixels), (_BATCH,), generator=generator))
         with torch.no_grad():
             wanted = described(whole(batch))
-        ours = described(seen(pupil, batch, grain, LEVELS[bits]))
+        ours = described(seen(pupil, batch, grain))
         loss = 1 - (ours * wanted).sum(1).mean()
         for group in optimiser.param_groups:
             warm = min(1, (step + 1) / max(1, _WARM * steps))
@@ -125,5 +122,5 @@ def tuned(  # noqa: PLR0913 - how the network is used, one by one
         loss.backward()
         optimiser.step()
         if step % max(1, steps // 5) == 0 or step == steps - 1:
-            print(f"  {bits} bits, step {step}: 1 - cosine {float(loss.detach()):.6f}", flush=True)
+            print(f"  fitting, step {step}: 1 - cosine {float(loss.detach()):.6f}", flush=True)
     return network.folded(pupil, weights)

@@ -1,0 +1,169 @@
+"""The embedder: batches of pixels to unit rows, on one processor or on several cards at once."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnxruntime as ort
+
+from imgindex.errors import DeviceError, ModelFileError
+from imgindex.graph import brief, read_card
+
+from .devices import Device, cards, choose
+from .sessions import open_session
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imgindex.records import Pixels, Rows
+
+_UNIT_TOLERANCE = 1e-3
+_CPU_BATCH, _GPU_BATCH = 8, 64
+_SLOTS = 2  # buffers a card: one is filled while the other is computed
+_MEMORY = "cuda"
+_FULL = ("out of memory", "failed to allocate memory", "alloc_failed", "allocation failed")
+
+
+class Embedder:
+    """One loaded model.
+
+    Attributes:
+        card: what the model file says of itself.
+        device: what really computes: ``cpu``, or for example ``cuda:0,cuda:1``.
+        precision: what it computes in: ``float32``, ``float16`` or ``int8``.
+        batch: pictures a call should hold.
+        note: what had to be done differently, in words; empty if nothing.
+    """
+
+    def __init__(self, path: Path, device: str = "auto") -> None:
+        """Load a model.
+
+        Args:
+            path: an ``.onnx`` file built by imgindex, checked by ``models.read_card``.
+            device: see `choose`. With ``auto`` a GPU that cannot be used is left alone; ``device``
+                then says ``cpu``.
+
+        Raises:
+            DeviceError: the device is unknown, or asked for by name and not usable.
+            ModelFileError: the file is not a model of ours, or ONNX Runtime cannot load it.
+        """
+        chosen = choose(device, ort.get_available_providers(), cards())
+        card = read_card(path)
+        if card is None:
+            raise ModelFileError(
+                f"{path} was not built by imgindex; bring it in with: imgindex model import {path}"
+            )
+        self.card = card
+        try:
+            opened = [open_session(path, card, one) for one in chosen]
+        except DeviceError:
+            if device != "auto":
+                raise
+            chosen = [Device("cpu")]
+            opened = [open_session(path, card, chosen[0])]
+        self.device = ",".join(map(str, chosen))
+        self.precision = ",".join(sorted({precision for _, precision in opened}))
+        self.note = ""
+        self._piece = _CPU_BATCH if self.device == "cpu" else _GPU_BATCH
+        self._slots: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
+        self._threads = 1 if self.device == "cpu" else _SLOTS * len(chosen)
+        self.batch = self._piece * self._threads
+        for at in range(self._threads):
+            number = at % len(chosen)
+            self._slots.put(_Slot(opened[number][0], chosen[number]))
+        self._shrinking = threading.Lock()
+
+    def encode(self, pixels: Pixels) -> Rows:
+        """Embed a batch.
+
+        Args:
+            pixels: uint8 [n, s, s, 3], RGB, s the card's size.
+
+        Returns:
+            float32 [n, d]. Each row either has length 1 or is NaN throughout: the model gave zeros,
+            or numbers that are not finite, for that picture. The other rows do not suffer from it.
+
+        Raises:
+            ModelFileError: the model failed, or gave something else than n rows of d numbers.
+            DeviceError: it failed on a GPU.
+        """
+        if len(pixels) == 0:
+            return np.empty((0, self.card.dimension), np.float32)
+        pieces = [pixels[at : at + self._piece] for at in range(0, len(pixels), self._piece)]
+        if self._threads == 1 or len(pieces) == 1:
+            rows = np.concatenate([self._rows(piece) for piece in pieces])
+        else:
+            with ThreadPoolExecutor(self._threads, "imgindex-card") as pool:
+                rows = np.concatenate(list(pool.map(self._rows, pieces)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            lengths = np.linalg.norm(rows, axis=1)
+        # Written so that NaN fails it too.
+        rows[~(np.abs(lengths - 1) < _UNIT_TOLERANCE)] = np.nan
+        return rows
+
+    def _rows(self, pixels: Pixels) -> Rows:
+        """Embed a piece; where a card has no room for it, in halves."""
+        slot = self._slots.get()
+        try:
+            found = slot.run(pixels)
+        except Exception as error:  # ORT raises its own kinds, all direct children of Exception
+            full = any(sign in str(error).lower() for sign in _FULL)
+            if not (full and slot.on_card and len(pixels) > 1):
+                raise self._failure(error, slot) from error
+        else:
+            shape = (len(pixels), self.card.dimension)
+            if np.shape(found) != shape:
+                raise ModelFileError(
+                    f"model {self.card.name} gave numbers of shape {np.shape(found)} "
+                    f"instead of {shape}; import it again"
+                )
+            return np.array(found, np.float32)
+        finally:
+            self._slots.put(slot)
+        half = len(pixels) // 2
+        with self._shrinking:
+            self._piece = min(self._piece, half)
+            self.note = (
+                f"{slot.device} has no memory for {len(pixels)} pictures at once; "
+                f"embedding {self._piece} at a time"
+            )
+        return np.concatenate([self._rows(pixels[:half]), self._rows(pixels[half:])])
+
+    def _failure(self, error: Exception, slot: _Slot) -> ModelFileError | DeviceError:
+        text = f"model {self.card.name} failed on {slot.device}: {brief(error)}"
+        if not slot.on_card:
+            return ModelFileError(text)
+        return DeviceError(f"{text}; try --device cpu")
+
+
+class _Slot:
+    """A session and, on a card, the memory that it reads a piece from."""
+
+    def __init__(self, session: ort.InferenceSession, device: Device) -> None:
+        self.device = device
+        self.on_card = device.kind != "cpu"
+        self._session = session
+        self._buffer: ort.OrtValue | None = None
+
+    def run(self, pixels: Pixels) -> Rows:
+        """Embed a piece."""
+        pixels = np.ascontiguousarray(pixels)
+        if not self.on_card:
+            rows: Rows = self._session.run(["embedding"], {"image": pixels})[0]
+            return rows
+        if self._buffer is None or self._buffer.shape() != list(pixels.shape):
+            self._buffer = None  # before the next one takes memory
+            self._buffer = ort.OrtValue.ortvalue_from_shape_and_type(
+                list(pixels.shape), np.uint8, _MEMORY, self.device.number
+            )
+        self._buffer.update_inplace(pixels)
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input("image", self._buffer)
+        binding.bind_output("embedding", "cpu")
+        self._session.run_with_iobinding(binding)
+        (found,) = binding.copy_outputs_to_cpu()
+        return np.asarray(found)
