@@ -70,7 +70,7 @@ def test_index_reads_every_photo_and_names_the_two_corrupt_files(home: Path) -> 
     report = json.loads((home / "report.json").read_bytes())
     assert set(report) == {
         *("added", "reused", "moved", "removed", "unchanged", "skipped"),
-        *("model", "device", "seconds", "images_per_second"),
+        *("model", "device", "precision", "seconds", "images_per_second", "note"),
     }
     files = [*PHOTOS.rglob("*.jpg"), *DUPLICATES.rglob("*.jpg")]
     assert len(list(PHOTOS.rglob("*.jpg"))) == 1035

@@ -14,6 +14,7 @@ from pictures import png, scene
 from PIL import Image
 
 from imgindex import Library, embed, scan
+from imgindex.embed import embedder
 from imgindex.errors import (
     ExportError,
     ModelFileError,
@@ -128,9 +129,15 @@ def black(image: Pixels) -> bool:
     return not image.any()
 
 
+@pytest.mark.parametrize("batch", [1, 2, 8])
 def test_a_picture_the_model_finds_nothing_in_costs_only_itself(
-    library: Library, photos: Path, blind: Callable[[Callable[[Pixels], bool]], None]
+    library: Library,
+    photos: Path,
+    blind: Callable[[Callable[[Pixels], bool]], None],
+    monkeypatch: pytest.MonkeyPatch,
+    batch: int,
 ) -> None:
+    monkeypatch.setattr(embedder, "_CPU_BATCH", batch)
     blind(black)
     night = png(Image.new("RGB", (40, 40)))
     for name in ("a-night.png", "b-night.png"):

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from imgindex import Library, embed, pixels, scan
+from imgindex.embed import embedder
 from imgindex.errors import (
     GroupingError,
     LibraryBusyError,
@@ -240,7 +241,7 @@ def test_names_swapped_between_two_files_cost_nothing(
 def test_copies_are_one_picture_in_many_files(
     library: Library, photos: Path, spy: Spy, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    monkeypatch.setattr(embed, "_CPU_BATCH", batch)
+    monkeypatch.setattr(embedder, "_CPU_BATCH", batch)
     for number in range(7):
         put(photos / f"copy{number}.png", 1)
     report = library.add([photos])
@@ -421,7 +422,7 @@ def many(folder: Path) -> Path:
 def test_an_interrupted_run_keeps_its_batches_and_the_next_one_finishes(
     tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
-    monkeypatch.setattr(embed, "_CPU_BATCH", 2)
+    monkeypatch.setattr(embedder, "_CPU_BATCH", 2)
     folder = many(tmp_path / "photos")
 
     def stop(stage: str, done: int, _: int) -> None:

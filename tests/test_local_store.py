@@ -29,7 +29,7 @@ from imgindex.errors import (
 )
 from imgindex.records import ModelPin, no_progress
 from imgindex.searching import check_recall
-from imgindex.store import database, groupings, hnsw, open_store, schema
+from imgindex.store import database, groupings, hnsw, local, open_store, schema
 from imgindex.store.local import LocalStore
 from imgindex.store.rows import nearest
 
@@ -519,13 +519,61 @@ def test_new_rows_are_added_to_the_saved_graph_and_not_all_built_again(filled: P
 def test_progress_of_a_build_rises_to_its_end(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hnsw, "_CHUNK", 40)
+    monkeypatch.setattr(hnsw, "CHUNK", 40)
     calls: list[tuple[str, int, int]] = []
     with opened(folder, create=True) as store:
         store.pin(PIN)
         fill(store, 100)
         store.refresh(lambda *call: calls.append(call))
     assert calls == [("index", 40, 100), ("index", 80, 100), ("index", 100, 100)]
+
+
+def test_the_graph_grows_beside_the_work_and_is_saved_at_the_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "CHUNK", 40)
+    calls: list[tuple[str, int, int]] = []
+    rows = unit(130, seed=7)
+    with opened(folder, create=True) as store:
+        store.pin(PIN)
+        with store.writing():
+            for start in (0, 20, 60, 120):
+                some = range(start, min(130, start + (60 if start == 60 else 40)))
+                store.add(
+                    [picture(n) for n in some], rows[list(some)], [file(f"/{n}", n) for n in some]
+                )
+                if store._growth:
+                    store._growth.join()
+            assert not any(path.exists() for path in graph_files(folder))
+            store.refresh(lambda *call: calls.append(call))
+        assert store._growth is None
+        assert calls == [("index", 130, 130)]  # the last ten; the others were in it
+        assert store.search(rows[:1], 1, way="hnsw")[0] == "hnsw"
+        way, found = store.search(rows, 1, way="hnsw")
+        assert way == "hnsw"
+        assert [hits[0].id for hits in found] == [picture(n).id for n in range(130)]
+        assert store.verify(no_progress) == []
+
+
+def test_a_run_that_fails_leaves_no_growing_graph_at_work(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "CHUNK", 40)
+    with opened(folder, create=True) as store:
+        store.pin(PIN)
+
+        def stopped() -> None:
+            with store.writing():
+                fill(store, 100)
+                assert store._growth is not None
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            stopped()
+        assert store._growth is None
+        store.refresh(no_progress)
+        assert store.stats().index == "ready"
+        assert store.verify(no_progress) == []
 
 
 def clustered(count: int, dimension: int) -> Rows:

@@ -64,7 +64,9 @@ class ModelCard:
 
     def to_metadata(self) -> dict[str, str]:
         """The card as ONNX metadata: keys ``imgindex.<field>``, values as JSON."""
-        return {f"imgindex.{key}": json.dumps(value) for key, value in to_json(self).items()}
+        said = {f"imgindex.{key}": json.dumps(value) for key, value in to_json(self).items()}
+        # What may be missing comes first, so that a file cut short lacks something else.
+        return {"imgindex.precision": said.pop("imgindex.precision"), **said}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> ModelCard:
