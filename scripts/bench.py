@@ -1,197 +1,133 @@
-"""Measure imgindex on this machine; prints medians, and ratios of things run in turn.
+"""Measure imgindex on this machine, in turn with other packages that do the same.
 
+    python scripts/bench.py embed      the bare network: pictures a second, in several runtimes
+    python scripts/bench.py index      JPEG files to rows on the disk, against scripts with torch
+    python scripts/bench.py search     milliseconds a query, recall, what opening a library costs
     python scripts/bench.py rerun      a second index run against a bare walk of the same tree
-    python scripts/bench.py search     scanning every vector against loading and walking the graph
-    python scripts/bench.py embed      index, from files to graph, against the bare network
+    python scripts/bench.py cluster    what scripts/bench_grouping.py measures; arguments go there
 
-Grouping has scripts/bench_grouping.py. Every set is made on the spot. Machines are noisy: compare
-figures of one run only.
+Every set is made on the spot. scripts/bench_peers makes .venv-peers, an environment with all the
+peers: run .venv-peers/bin/python scripts/bench.py there. A peer that is not installed is left out
+and named. Every method has its turn in every round; a ratio is the median of the rounds' ratios.
+Machines are noisy: compare figures of one run only.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image
-
-from imgindex import Library, open_store, vgg16
-from imgindex.embed import Embedder
-from imgindex.records import IndexedFile, ModelPin, Picture
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+    from benches.measuring import Report
 
-    from imgindex.records import Rows
-
-FILES, FOLDERS, CONTENTS, ROUNDS = 20_000, 100, 64, 15
-DIMENSION = 512
-BATCH, TURNS = 16, 3
-SETS = (("small", (512, 384), 96), ("large", (4000, 3000), 96))
+PEERS = ["peers", "2000", "10000"]
+COMMON = {"what", "threads", "json", "markdown", "plot"}
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """How long one call takes."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the arguments, measure, and tell."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["cluster"]:
+        grouping = Path(__file__).parent / "bench_grouping.py"
+        sys.exit(subprocess.call([sys.executable, str(grouping), *(given[1:] or PEERS)]))  # noqa: S603
+    asked = _parser().parse_args(given)
+    if asked.plot and find_spec("matplotlib") is None:
+        sys.exit("--plot needs matplotlib, which is not installed; see scripts/bench_peers")
+    if asked.threads:
+        _pin(asked.threads)
+    options = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in vars(asked).items()
+        if key not in COMMON and value is not None
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        report = _measure(asked.what, Path(folder), options)
+    if asked.threads:
+        report.settings["threads"] = asked.threads
+    print(report.as_markdown())
+    if asked.json:
+        asked.json.write_text(report.as_json(), "utf-8")
+    if asked.markdown:
+        asked.markdown.write_text(report.as_markdown(), "utf-8")
+    if asked.plot:
+        report.plot(asked.plot)
 
 
-def made_rows(count: int, rng: np.random.Generator) -> tuple[Rows, NDArray[np.int64]]:
-    """Unit rows in groups of about 60, a fifth of them noise; and each row's (-1: noise)."""
-    centres = rng.standard_normal((max(2, count // 60), DIMENSION))
-    truth = rng.integers(0, len(centres), count)
-    rows = centres[truth]
-    rows += 0.6 * rng.standard_normal(rows.shape)
-    rows[: count // 5] = rng.standard_normal((count // 5, DIMENSION))
-    truth[: count // 5] = -1
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows.astype(np.float32), truth
+def _measure(what: str, work: Path, options: dict[str, object]) -> Report:
+    # Only now: what these load looks at the processors that it may use.
+    from benches import embed, index, rerun, search
+
+    run = {"embed": embed.run, "index": index.run, "search": search.run, "rerun": rerun.run}[what]
+    report: Report = run(work, **options)  # type: ignore[operator]  # each has its own options
+    return report
 
 
-def library_of(folder: Path, rows: Rows) -> None:
-    """Make a library of rows, with its graph, as if they were pictures."""
-    store = open_store(folder, create=True)
-    store.pin(ModelPin("made", "0" * 64, rows.shape[1], 1))
-    pictures = [Picture(f"{at:032x}", 1, 1, "PNG") for at in range(len(rows))]
-    files = [IndexedFile(f"/made/{at}", 1, 1, picture.id) for at, picture in enumerate(pictures)]
-    for start in range(0, len(rows), 10_000):
-        some = slice(start, start + 10_000)
-        store.add(pictures[some], rows[some], files[some])
-    store.refresh(lambda *_: None)
-    store.close()
+def _pin(threads: int) -> None:
+    """Keep this process, and those it starts, on some of the processors."""
+    if not hasattr(os, "sched_setaffinity"):
+        sys.exit("--threads is not possible on this system")
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(threads)
+    import onnxruntime as ort
+
+    class Options(ort.SessionOptions):  # type: ignore[misc]  # it has no types
+        """Options of a session that stays here: by itself it binds a thread to each processor."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.intra_op_num_threads = threads
+
+    ort.SessionOptions = Options
 
 
-def bare_walk(root: Path) -> int:
-    """What any tool has to do at least: walk, and stat each file."""
-    count = 0
-    for folder, _, names in os.walk(root):
-        for name in names:
-            os.stat(f"{folder}/{name}")  # noqa: PTH116 - the barest way
-            count += 1
-    return count
-
-
-def rerun(work: Path) -> None:
-    """A second run over an unchanged tree."""
-    tree = work / "tree"
-    rng = np.random.default_rng(0)
-    for at in range(CONTENTS):
-        (tree / f"{at % FOLDERS}").mkdir(parents=True, exist_ok=True)
-        picture = Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8))
-        picture.save(tree / f"{at % FOLDERS}" / f"{at}.png")
-    sources = sorted(tree.rglob("*.png"))
-    for at in range(CONTENTS, FILES):
-        (tree / f"{at % FOLDERS}").mkdir(exist_ok=True)
-        shutil.copyfile(sources[at % CONTENTS], tree / f"{at % FOLDERS}" / f"{at}.png")
-    model = work / "small.onnx"
-    model.write_bytes(
-        vgg16.build(vgg16.untrained(), name="small", size=32, source="", licence="", trained=False)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    place = work / "library"
-    with Library(place, model=model, device="cpu") as library:
-        library.add(tree)
-    walker = f"import os\nfor d,_,n in os.walk({str(tree)!r}):\n for f in n: os.stat(d+'/'+f)"
-    command = [
-        *(sys.executable, "-c", "from imgindex.cli import main; main()"),
-        *("index", str(tree), "--library", str(place)),
-    ]
-    inside, outside, walks, runs = [], [], [], []
-    with Library(place) as library:
-        library.add(tree)
-        for _ in range(ROUNDS):
-            walk = seconds(lambda: bare_walk(tree))
-            again = seconds(lambda: library.add(tree))
-            walks.append(walk)
-            runs.append(again)
-            inside.append(again / walk)
-    for _ in range(ROUNDS):
-        walk = seconds(lambda: subprocess.run([sys.executable, "-c", walker], check=True))  # noqa: S603
-        again = seconds(
-            lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
-        )
-        outside.append(again / walk)
-    print(f"{FILES:,} files: walk and stat {1e3 * statistics.median(walks):.0f} ms,")
-    print(f"index again {1e3 * statistics.median(runs):.0f} ms: {statistics.median(inside):.2f}x")
-    print(f"as whole processes, Python's start on both sides: {statistics.median(outside):.2f}x")
+    benches = parser.add_subparsers(dest="what", required=True)
+    model, side, rounds = "--model", "--side", "--rounds"
 
+    embed = benches.add_parser("embed", help="the bare network")
+    embed.add_argument("--pictures", type=int, help="embedded in a turn (24)")
+    embed.add_argument("--batch", type=int, help="pictures a call (8)")
+    embed.add_argument("--compile", dest="compiled", action="store_true", help="torch.compile, too")
 
-def search(work: Path) -> None:
-    """One query by scanning, one by the graph, and what loading the graph costs."""
-    print("vectors   scan    load graph   query by graph   scans worth a load")
-    for count in (1_000, 10_000, 100_000):
-        rows, _ = made_rows(count, np.random.default_rng(count))
-        folder = work / str(count)
-        library_of(folder, rows)
-        scans, loads, walks = [], [], []
-        for at in range(9):
-            query = rows[at : at + 1]
-            fresh = open_store(folder)
-            scans.append(seconds(partial(fresh.search, query, 20, way="exact")))
-            first = seconds(partial(fresh.search, query, 20, way="hnsw"))
-            second = seconds(partial(fresh.search, query, 20, way="hnsw"))
-            loads.append(first - second)
-            walks.append(second)
-            fresh.close()
-        scan, load, walk = (1e3 * statistics.median(times) for times in (scans, loads, walks))
-        print(
-            f"{count:>7,}  {scan:5.1f} ms    {load:6.1f} ms        {walk:5.2f} ms"
-            f"            {load / max(scan - walk, 1e-9):5.1f}"
-        )
+    index = benches.add_parser("index", help="files to rows")
+    index.add_argument("--files", type=int, help="a folder (48)")
+    index.add_argument("--sizes", nargs="+", help="of pictures, WIDTHxHEIGHT (512x384 4000x3000)")
+    for one in (embed, index):
+        one.add_argument(model, type=Path, action="append", help="another model file, repeatable")
+        one.add_argument(side, type=int, help="what the network sees, in pixels (224)")
 
+    search = benches.add_parser("search", help="nearest neighbours")
+    search.add_argument("--counts", type=int, nargs="+", help="sizes (1000 10000 100000)")
+    search.add_argument("--single", type=int, help="queries a turn, asked one by one (64)")
+    search.add_argument("--batch", type=int, help="queries a turn, asked at once (256)")
+    search.add_argument("--real", type=Path, help=".npz file with rows to use for made ones")
 
-def embed(work: Path) -> None:
-    """Indexing JPEG files of two sizes, against the same number of pictures in memory."""
-    model = work / "vgg16.onnx"
-    model.write_bytes(
-        vgg16.build(vgg16.untrained(), name="bench", source="", licence="", trained=False)
+    rerun = benches.add_parser("rerun", help="an unchanged tree")
+    rerun.add_argument("--files", type=int, help="in the tree (20000)")
+
+    for one in (embed, index, search, rerun):
+        one.add_argument(rounds, type=int, help="turns of each method (5; index 3, rerun 15)")
+        one.add_argument("--pause", type=float, help="seconds of rest ahead of a turn")
+        one.add_argument("--threads", type=int, help="use so many processors only")
+        one.add_argument("--json", type=Path, help="write every figure there")
+        one.add_argument("--markdown", type=Path, help="write the tables there, as they are shown")
+        one.add_argument("--plot", type=Path, help="draw them there; needs matplotlib")
+    benches.add_parser(
+        "cluster", help="see scripts/bench_grouping.py; without arguments: " + " ".join(PEERS)
     )
-    embedder = Embedder(model, "cpu")
-    pixels = np.random.default_rng(0).integers(0, 256, (BATCH, 224, 224, 3), np.uint8)
-    for name, (width, height), count in SETS:
-        folder = work / name
-        folder.mkdir()
-        for at in range(count):
-            photo(width, height, at).save(folder / f"{at}.jpg", quality=90)
-        bare, whole, shares = [], [], []
-        for turn in range(TURNS):
-            alone = sum(seconds(partial(embedder.encode, pixels)) for _ in range(count // BATCH))
-            with Library(work / f"{name}-{turn}", model=model, device="cpu") as library:
-                library.add(folder / "0.jpg")  # loads the model
-                spent = seconds(partial(library.add, folder))
-            bare.append(count / alone)
-            whole.append((count - 1) / spent)
-            shares.append(whole[-1] / bare[-1])
-        print(
-            f"{count} JPEG files of {width * height / 1e6:.1f} megapixels: the bare network "
-            f"{statistics.median(bare):.2f} pictures/s, index {statistics.median(whole):.2f}: "
-            f"{statistics.median(shares):.0%}"
-        )
-
-
-def photo(width: int, height: int, seed: int) -> Image.Image:
-    """Clouds of colour and some grain, to cost a decoder about what a photo does."""
-    rng = np.random.default_rng(seed)
-    clouds = Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8))
-    picture = np.asarray(clouds.resize((width, height), Image.Resampling.BICUBIC), np.int16)
-    grain = rng.integers(-12, 13, (height, width, 1), np.int16)
-    return Image.fromarray(np.clip(picture + grain, 0, 255).astype(np.uint8))
+    return parser
 
 
 if __name__ == "__main__":
-    benches = {"rerun": rerun, "search": search, "embed": embed}
-    if len(sys.argv) != 2 or sys.argv[1] not in benches:  # noqa: PLR2004 - the script and a name
-        sys.exit(__doc__)
-    with tempfile.TemporaryDirectory() as folder:
-        benches[sys.argv[1]](Path(folder))
+    main()

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sklearn.cluster
-from bench import library_of, made_rows
+from benches.made import library_of, made_rows
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
 from imgindex import grouping, open_store
