@@ -6,6 +6,7 @@ import math
 import os
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -17,16 +18,17 @@ from .errors import PictureError, QueryError, SettingError
 from .records import Hit, Match, QueryFailure, SearchResult, Way
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from .records import Pixels, Progress, Rows
+    from .records import ModelPin, Pixels, Progress, Rows
     from .resources import Resources
     from .store import Store
 
     Query = str | os.PathLike[str]
 
 _ID = re.compile(r"[0-9a-fA-F]{4,32}")
-_AT_ONCE = 64
+_AT_ONCE = 256
+_WORTH_THREADS = 2
 _WAYS: tuple[Way, ...] = ("exact", "hnsw")
 _AS_NEAR = 1e-6
 _MORE = 4  # how much further to reach when files of some hits have vanished
@@ -67,10 +69,13 @@ def search(
     Raises:
         LibraryNotFoundError: there is no library; raised by the call itself.
     """
-    resources.filled()
-    return chain.from_iterable(
-        _answer(resources, group, wanted) for group in at_hand(queries, _AT_ONCE)
-    )
+    filled = resources.filled()
+    groups: Iterable[Sequence[Query]]
+    if isinstance(queries, Sequence):
+        groups = (queries[at : at + _AT_ONCE] for at in range(0, len(queries), _AT_ONCE))
+    else:
+        groups = at_hand(queries, _AT_ONCE)
+    return chain.from_iterable(_answer(resources, filled, group, wanted) for group in groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +146,15 @@ class _Asked:
 
 
 def _answer(
-    resources: Resources, queries: Sequence[Query], wanted: Wanted
+    resources: Resources,
+    filled: tuple[Store, ModelPin],
+    queries: Sequence[Query],
+    wanted: Wanted,
 ) -> Iterator[SearchResult | QueryFailure]:
     import numpy as np
 
-    store, pin = resources.filled()
-    threads = min(len(queries), os.cpu_count() or 1)
-    asked = list(ahead(partial(_ask, resources), queries, threads=threads, depth=len(queries)))
+    store, pin = filled
+    asked = _asked(resources, queries)
     embedded = iter(resources.encode([one.pixels for one in asked if one.pixels is not None]))
     rows = [next(embedded) if one.pixels is not None else one.row for one in asked]
     for place, row in enumerate(rows):
@@ -160,18 +167,22 @@ def _answer(
     if known:
         ran, found = store.search(np.stack(known), wanted.k, way=wanted.way)
     answers = iter(found)
+    paths = store.paths({hit.id for hits in found for hit in hits})
     for query, one, row in zip(queries, asked, rows, strict=True):
         text = os.fspath(query)
         if row is None:
             yield QueryFailure(text, one.error)
             continue
         hits, reach = next(answers), wanted.k
-        matches = _matches(store, text, one.id, hits)
+        if one.id is not None and one.id not in paths:
+            paths |= store.paths([one.id])
+        matches = _matches(paths, text, one.id, hits)
         while len(matches) < wanted.k and len(hits) == reach:
             # Files of some hits have vanished since they were indexed: look further.
             reach *= _MORE
             _, (hits,) = store.search(row[None], reach, way=wanted.way)
-            matches = _matches(store, text, one.id, hits)
+            paths |= store.paths({hit.id for hit in hits} - paths.keys())
+            matches = _matches(paths, text, one.id, hits)
         lowest = -2.0 if wanted.min_score is None else wanted.min_score
         yield SearchResult(
             query=text,
@@ -181,18 +192,32 @@ def _answer(
         )
 
 
+def _asked(resources: Resources, queries: Sequence[Query]) -> list[_Asked]:
+    """Find out what queries are: files are read and decoded in threads, ids looked up."""
+    files = [query for query in queries if _is_file(query)]
+    if len(files) < _WORTH_THREADS:
+        return [_ask(resources, query) for query in queries]
+    threads = min(len(files), os.cpu_count() or 1)
+    read = ahead(partial(_ask, resources), queries, threads=threads, depth=len(queries))
+    return list(read)
+
+
 def _ask(resources: Resources, query: Query) -> _Asked:
     """Find out what a query is; called in threads."""
     text = os.fspath(query)
-    path = _absolute(query)
     try:
-        if os.path.isfile(path):  # noqa: PTH113 - Path's raises for names that are too long
-            return _from_file(resources, path)
+        if _is_file(query):
+            return _from_file(resources, _absolute(query))
         return _from_id(resources.store(), text)
     except PictureError as error:
         return _Asked(error=f"cannot read {text}: {error}")
     except QueryError as error:
         return _Asked(error=str(error))
+
+
+def _is_file(query: Query) -> bool:
+    # Path's raises for names that are too long.
+    return os.path.isfile(_absolute(query))  # noqa: PTH113
 
 
 def identify(resources: Resources, query: Query) -> str:
@@ -202,7 +227,7 @@ def identify(resources: Resources, query: Query) -> str:
         QueryError: it is neither, or the file cannot be read or is not in the library.
     """
     text, path = os.fspath(query), _absolute(query)
-    if not os.path.isfile(path):  # noqa: PTH113 - as in _ask
+    if not _is_file(query):
         return str(_from_id(resources.store(), text).id)
     try:
         picture_id = scan.content_id(resources.load(path)[1])
@@ -223,7 +248,7 @@ def _from_file(resources: Resources, path: str) -> _Asked:
 
 
 def _from_id(store: Store, text: str) -> _Asked:
-    if os.path.isdir(_absolute(text)):  # noqa: PTH112 - as in _ask
+    if os.path.isdir(_absolute(text)):  # noqa: PTH112 - as in _is_file
         raise QueryError(f"{text} is a folder; give one picture")
     if not _ID.fullmatch(text):
         raise QueryError(f"there is no file {text}; give a picture, or the id of an indexed one")
@@ -235,13 +260,14 @@ def _from_id(store: Store, text: str) -> _Asked:
     return _Asked(ids[0], store.vector(ids[0]))
 
 
-def _matches(store: Store, query: str, its_id: str | None, hits: Sequence[Hit]) -> list[Match]:
+def _matches(
+    paths: Mapping[str, list[str]], query: str, its_id: str | None, hits: Sequence[Hit]
+) -> list[Match]:
     """Name the files of hits: the query's own path where it is one, else the first still there."""
     own = _absolute(query)
     if its_id is not None:
         # Itself first, also where files of other bytes hold the very same pixels.
         hits = [Hit(its_id, 1.0), *(hit for hit in hits if hit.id != its_id)]
-    paths = store.paths([hit.id for hit in hits])
     matches: list[Match] = []
     for hit in hits:
         copies = paths.get(hit.id, [])

@@ -141,6 +141,11 @@ class Database:
             finally:
                 db.execute("ROLLBACK")
 
+    def moment(self) -> tuple[int, int]:
+        """What changes whenever this or another connection has changed something."""
+        with self.reading() as db:
+            return db.execute("PRAGMA data_version").fetchone()[0], db.total_changes
+
     def get(self, key: str) -> Any:
         """A setting, or None.
 

@@ -33,6 +33,7 @@ from .database import PRESENT, Database, portions
 from .groupings import KeptGroupings
 from .hnsw import CHUNK, Graph
 from .vectors import VectorFile
+from .view import View
 
 if TYPE_CHECKING:
     import sqlite3
@@ -70,6 +71,7 @@ class LocalStore(KeptGroupings):
         self._file: VectorFile | None = None
         self._graph: Graph | None = None
         self._growth: threading.Thread | None = None
+        self._view: View | None = None
         self._scans = 0
         try:
             self._open(create=create)
@@ -113,7 +115,7 @@ class LocalStore(KeptGroupings):
     def close(self) -> None:
         """See ``Store.close``."""
         self._db.close()
-        self._file = self._graph = None
+        self._file = self._graph = self._view = None
 
     @cached_property
     def _lock(self) -> FileLock:
@@ -337,8 +339,11 @@ class LocalStore(KeptGroupings):
         from .rows import nearest
 
         with self._db.snapshot():
-            mapped = self._mapped()
-            count = len(mapped)
+            moment = self._db.moment()
+            view = self._view
+            if view is None or view.version != moment:
+                view = self._view = View(self._db, moment, self._mapped())
+            count = len(view.rows)
             if count == 0:
                 return "exact", [[] for _ in queries]
             graph = self._walkable(count, len(queries), way)
@@ -346,15 +351,16 @@ class LocalStore(KeptGroupings):
         while True:
             found = graph.search(queries, fetch) if graph else None
             ran: Way = "hnsw" if found else "exact"
-            where, cosines = found or nearest(mapped, queries, fetch)
-            present = self._present({row for line in where.tolist() for row in line})
+            where, cosines = found or nearest(view.rows, queries, fetch)
+            lines = where.tolist()
+            names = view.names({row for line in lines for row in line})
             hits = [
                 [
-                    Hit(present[row], float(cosine))
-                    for row, cosine in zip(line, scores, strict=True)
-                    if row in present
+                    Hit(name, score)
+                    for row, score in zip(line, scores, strict=True)
+                    if (name := names[row]) is not None
                 ][:k]
-                for line, scores in zip(where.tolist(), cosines, strict=True)
+                for line, scores in zip(lines, cosines.tolist(), strict=True)
             ]
             # Rows without a present file take places: look further until k are left.
             if fetch == count or all(len(line) == k for line in hits):
@@ -386,6 +392,9 @@ class LocalStore(KeptGroupings):
         """The loaded graph if it shall answer, else None for the exact scan."""
         if way == "exact":
             return None
+        graph = self._graph
+        if graph and graph.loaded and graph.rows == count:
+            return graph
         graph = self._derived()
         if graph is None or graph.state(count) != "ready":
             return None
@@ -415,17 +424,6 @@ class LocalStore(KeptGroupings):
         if self._graph is None:
             self._graph = Graph(self._folder, pin.dimension, str(generation))
         return self._graph
-
-    def _present(self, rows: Collection[int]) -> dict[int, str]:
-        with self._db.reading() as db:
-            return dict(
-                pair
-                for marks, some in portions(rows)
-                for pair in db.execute(
-                    f"SELECT row, id FROM picture WHERE row IN ({marks}) AND {PRESENT}",
-                    some,
-                )
-            )
 
     def refresh(self, progress: Progress) -> None:
         """See ``Store.refresh``."""

@@ -45,7 +45,7 @@ def library_of(folder: Path, rows: Rows, files: Path | None = None) -> float:
             the store itself can find them.
 
     Returns:
-        How many seconds the graph took.
+        How many seconds storing the rows and building the graph took; both go on at once.
     """
     store = open_store(folder, create=True)
     store.pin(ModelPin("made", "0" * 64, rows.shape[1], 1))
@@ -58,9 +58,9 @@ def library_of(folder: Path, rows: Rows, files: Path | None = None) -> float:
         files.mkdir()
         for at in range(len(rows)):
             (files / str(at)).touch()
+    began = time.perf_counter()
     for start, stop in pairwise([*range(0, len(rows), _AT_ONCE), len(rows)]):
         store.add(pictures[start:stop], rows[start:stop], entries[start:stop])
-    began = time.perf_counter()
     store.refresh(lambda *_: None)
     spent = time.perf_counter() - began
     store.close()
