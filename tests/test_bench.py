@@ -130,11 +130,16 @@ def test_embed(tmp_path: Path, model_file: Path, other_model_file: Path) -> None
     )
     (table,) = checked(report, 2)
     rows = methods(table)
-    assert list(rows) == ["imgindex float32", "imgindex tiny", "imgindex other", "onnxruntime"]
+    assert list(rows) == [
+        "imgindex float32",
+        "imgindex float32, tiny",
+        "imgindex float32, other",
+        "onnxruntime",
+    ]
     assert table["unit"] == "pictures/s"
     assert rows["onnxruntime"]["lowest cosine"] == pytest.approx(1, abs=1e-6)
     assert rows["onnxruntime"]["largest difference"] < 1e-6
-    assert "lowest cosine" not in rows["imgindex tiny"]  # embeddings of another length
+    assert "lowest cosine" not in rows["imgindex float32, tiny"]  # embeddings of another length
     assert {line.split(":")[0] for line in report.left_out} == {"torch", "openvino"}
 
 
@@ -152,9 +157,9 @@ def test_index(tmp_path: Path, model_file: Path) -> None:
         rows = methods(table)
         assert list(rows) == [
             *("imgindex float32", "bare network float32"),
-            *("imgindex tiny", "bare network tiny"),
+            *("imgindex float32, tiny", "bare network float32, tiny"),
         ]
-        assert rows["imgindex tiny"]["of the bare network"] > 0
+        assert rows["imgindex float32, tiny"]["of the bare network"] > 0
     assert {line.split(":")[0] for line in report.left_out} == PEERS - {
         *("openvino", "faiss", "usearch")
     }

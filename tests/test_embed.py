@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -9,13 +11,12 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-from imgindex.embed import Device, Embedder, choose, devices, sessions
+from imgindex.embed import Device, Embedder, choose, devices, openvino, sessions
 from imgindex.embed import embedder as embedder_module
 from imgindex.errors import DeviceError, ModelFileError
 from imgindex.records import ModelCard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from imgindex.records import Pixels
@@ -196,6 +197,87 @@ def test_an_empty_batch_gives_no_rows(embedder: Embedder) -> None:
     rows = embedder.encode(images(0))
     assert rows.shape == (0, 256)
     assert rows.dtype == np.float32
+
+
+# OpenVINO in place of ONNX Runtime
+
+
+class FakeOpenVINO:
+    """The part of OpenVINO that is used, with ONNX Runtime behind it."""
+
+    def __init__(self, *able: str) -> None:
+        self.able = able
+        self.asked: list[Any] = []
+        self.Core = lambda: self
+
+    def get_property(self, device: str, name: str) -> list[str]:
+        assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+        return list(self.able)
+
+    def read_model(self, path: Path) -> Path:
+        return path
+
+    def compile_model(self, model: Path, device: str, hints: dict[str, str]) -> Any:
+        self.asked.append((device, hints["INFERENCE_PRECISION_HINT"]))
+        session = onnxruntime.InferenceSession(model, providers=[CPU])
+        return lambda feeds: {"embedding": session.run(["embedding"], feeds)[0]}
+
+
+Install = Callable[[FakeOpenVINO | None], None]
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Have OpenVINO installed, or not."""
+
+    def install(fake: FakeOpenVINO | None) -> None:
+        monkeypatch.setitem(sys.modules, "openvino", fake)
+        openvino.computes_bfloat16.cache_clear()
+        openvino._core.cache_clear()
+
+    yield install
+    monkeypatch.undo()
+    openvino.computes_bfloat16.cache_clear()
+    openvino._core.cache_clear()
+
+
+def test_openvino_computes_where_it_has_bfloat16(
+    model_file: Path, embedder: Embedder, installed: Install
+) -> None:
+    fake = FakeOpenVINO("FP32", "BF16", "INT8")
+    installed(fake)
+    with_it = Embedder(model_file, "cpu")
+    assert (with_it.device, with_it.precision) == ("cpu", "bfloat16")
+    assert fake.asked == [("CPU", "bf16")]
+    np.testing.assert_array_equal(with_it.encode(images(3)), embedder.encode(images(3)))
+
+
+def test_openvino_stays_out_where_it_is_no_faster(model_file: Path, installed: Install) -> None:
+    slow = FakeOpenVINO("FP32", "INT8")
+    for fake in (slow, None):
+        installed(fake)
+        assert Embedder(model_file, "cpu").precision == "float32"
+    assert slow.asked == []
+
+
+def test_what_openvino_cannot_load_is_computed_without_it(
+    model_file: Path, installed: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> Any:
+        raise RuntimeError("Unsupported operator")
+
+    monkeypatch.setattr(FakeOpenVINO, "compile_model", refuse)
+    installed(FakeOpenVINO("BF16"))
+    assert Embedder(model_file, "cpu").precision == "float32"
+
+
+def test_openvino_itself_says_nearly_the_same(model_file: Path, embedder: Embedder) -> None:
+    pytest.importorskip("openvino", reason="openvino is not installed: nothing to compare with")
+    session = openvino.OpenVINOSession(model_file)
+    for count in (1, 5, 2):
+        (rows,) = session.run(["embedding"], {"image": images(count)})
+        assert rows.shape == (count, 256)
+        assert np.sum(rows * embedder.encode(images(count)), axis=1).min() > 0.9999
 
 
 # Model files

@@ -37,6 +37,7 @@ LAYERS = (
 
 DOORS = {
     "onnxruntime": {"embed"},
+    "openvino": {"embed/openvino"},
     "onnx": {"graph", "vgg16", "foreign", "precision"},
     "PIL": {"pixels"},
     "pillow_heif": {"pixels"},
@@ -147,7 +148,8 @@ def test_dependencies_are_declared_and_used() -> None:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    declared = {re.split(r"[\[<>=; ]", line)[0].lower() for line in project["dependencies"]}
+    lines = project["dependencies"] + project["optional-dependencies"]["openvino"]
+    declared = {re.split(r"[\[<>=; ]", line)[0].lower() for line in lines}
     packages = {"PIL": "pillow", "pillow_heif": "pillow-heif", "textual_image": "textual-image"}
     packages["sklearn"] = "scikit-learn"
     used = {packages.get(name, name) for name in DOORS} - {"sqlite3"}

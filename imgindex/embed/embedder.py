@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime as ort
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from imgindex.records import Pixels, Rows
 
+    from .sessions import Session
+
 _UNIT_TOLERANCE = 1e-3
 _CPU_BATCH, _GPU_BATCH = 8, 64
 _SLOTS = 2  # buffers a card: one is filled while the other is computed
@@ -34,7 +36,7 @@ class Embedder:
     Attributes:
         card: what the model file says of itself.
         device: what really computes: ``cpu``, or for example ``cuda:0,cuda:1``.
-        precision: what it computes in: ``float32``, ``float16`` or ``int8``.
+        precision: what it computes in: ``float32``, ``float16``, ``bfloat16`` or ``int8``.
         batch: pictures a call should hold.
         note: what had to be done differently, in words; empty if nothing.
     """
@@ -143,10 +145,10 @@ class Embedder:
 class _Slot:
     """A session and, on a card, the memory that it reads a piece from."""
 
-    def __init__(self, session: ort.InferenceSession, device: Device) -> None:
+    def __init__(self, session: Session, device: Device) -> None:
         self.device = device
         self.on_card = device.kind != "cpu"
-        self._session = session
+        self._session: Any = session
         self._buffer: ort.OrtValue | None = None
 
     def run(self, pixels: Pixels) -> Rows:

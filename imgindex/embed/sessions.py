@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import onnxruntime as ort
@@ -13,17 +13,20 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from imgindex.errors import DeviceError, ModelFileError
 from imgindex.graph import brief
-from imgindex.precision import for_tiles, in_halves, overflow_probe
+from imgindex.precision import EIGHT, for_tiles, in_halves, overflow_probe
 
+from . import openvino
 from .devices import CPU, CUDA, TENSORRT, cards, choose
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from imgindex.records import ModelCard, Pixels
+    from imgindex.records import ModelCard, Pixels, Precision
 
     from .devices import Device
+
+    Session: TypeAlias = ort.InferenceSession | openvino.OpenVINOSession
 
 _LIBRARIES = 'install the NVIDIA libraries with: pip install "imgindex[cuda]"'
 # No other processor would load such a file either.
@@ -37,7 +40,7 @@ _FLOAT = {"session.disable_quant_qdq": "1"}
 _CACHE_FOLDER = "tensorrt"
 
 
-def open_session(path: Path, card: ModelCard, device: Device) -> tuple[ort.InferenceSession, str]:
+def open_session(path: Path, card: ModelCard, device: Device) -> tuple[Session, Precision]:
     """Load a model for one processor.
 
     Returns:
@@ -47,6 +50,13 @@ def open_session(path: Path, card: ModelCard, device: Device) -> tuple[ort.Infer
         ModelFileError: no processor would load the file.
         DeviceError: this one cannot be used; nothing else is taken in its place.
     """
+    if (
+        device.kind == "cpu"
+        and openvino.computes_bfloat16()
+        and (_in_float(card) or adds_exactly())
+    ):
+        with contextlib.suppress(RuntimeError):  # an operator that only ONNX Runtime knows
+            return openvino.OpenVINOSession(path), "bfloat16" if _in_float(card) else "int8"
     wanted = _providers(device, path)
     try:
         model, precision, entries = _prepared(path, card, device)
@@ -61,11 +71,16 @@ def open_session(path: Path, card: ModelCard, device: Device) -> tuple[ort.Infer
     return session, precision
 
 
+def _in_float(card: ModelCard) -> bool:
+    """Whether a model is one of floats."""
+    return card.precision != EIGHT
+
+
 def _prepared(
     path: Path, card: ModelCard, device: Device
-) -> tuple[str | bytes, str, dict[str, str]]:
+) -> tuple[str | bytes, Precision, dict[str, str]]:
     """The model as this processor computes it best, its precision there, settings for it."""
-    if card.precision != "int8":
+    if _in_float(card):
         if device.halves and card.architecture == "vgg16":
             return in_halves(path.read_bytes()), "float16", {}
         return str(path), "float32", {}

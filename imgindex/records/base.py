@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Way = Literal["exact", "hnsw"]
 Fit = Literal["squash", "crop", "pad"]
-Precision = Literal["float32", "float16", "int8"]
+Precision = Literal["float32", "float16", "bfloat16", "int8"]
 Space = Literal["descriptor", "neighbourhood"]
 Progress = Callable[[str, int, int], None]
 """Called as ``progress(stage, done, total)``; total is 0 while it is not known."""

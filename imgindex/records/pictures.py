@@ -109,7 +109,7 @@ class AddReport:
         device: what really computed, for example ``cpu`` or ``cuda:0``; None if nothing had to be.
         seconds: wall time of the run.
         images_per_second: embedded pictures by wall time of the embedding part; 0 if none.
-        precision: what it was computed in: ``float32``, ``float16`` or ``int8``.
+        precision: what it was computed in: ``float32``, ``float16``, ``bfloat16`` or ``int8``.
         note: what had to be done differently, in words.
     """
 

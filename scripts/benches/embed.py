@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import statistics
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import numpy as np
 import onnxruntime as ort
 
 from imgindex.embed import Embedder
+from imgindex.embed.openvino import computes_bfloat16
 
 from . import torch_peer
-from .made import model_file
+from .made import NETWORK, model_file
 from .measuring import PAUSE, Method, Report, Table, Turns, cores, counted_cores
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     Encode = Callable[[Pixels], Rows]
 
 REFERENCE = "imgindex float32"
+COMPUTES_BFLOAT16 = "imgindex.embed.openvino.computes_bfloat16"
 
 
 def run(  # noqa: PLR0913 - each is an option of the command
@@ -54,15 +58,15 @@ def run(  # noqa: PLR0913 - each is an option of the command
     turns = Turns(rounds, pause)
     pixels = np.random.default_rng(0).integers(0, 256, (pictures, side, side, 3), np.uint8)
     file = model_file(work / "float32.onnx", side)
-    encoders: dict[str, Encode] = {REFERENCE: Embedder(file, "cpu").encode}
-    for path in model:
-        embedder = Embedder(path, "cpu")
-        if embedder.card.size == side:
-            encoders[named(embedder.card.name, path, encoders)] = embedder.encode
-        else:
-            turns.leave_out(
-                str(path), f"made for pictures of {embedder.card.size} pixels, not {side}"
-            )
+    encoders: dict[str, Encode] = {}
+    for path in (file, *model):
+        for name, _, embedder in ours(path):
+            if embedder.card.size == side:
+                encoders[named(name, path, encoders)] = embedder.encode
+            else:
+                turns.leave_out(
+                    str(path), f"made for pictures of {embedder.card.size} pixels, not {side}"
+                )
     encoders["onnxruntime"] = _plain_session(file)
     if not turns.missing("torch") and not turns.missing("torchvision"):
         try:
@@ -100,9 +104,32 @@ def run(  # noqa: PLR0913 - each is an option of the command
     return Report("embed", {**settings, "model": list(model)}, [table], turns.left_out)
 
 
-def named(card: str, path: Path, taken: Container[str]) -> str:
-    """What to call a model in the tables: by its card, and by its file where that is taken."""
-    name = f"imgindex {card}"
+def ours(path: Path) -> Iterator[tuple[str, bool, Embedder]]:
+    """A model as imgindex computes it: by ONNX Runtime, and by OpenVINO where it takes that.
+
+    Returns:
+        What to call it, whether it is computed by OpenVINO, and the loaded model.
+    """
+    for openvino in (False, True):
+        if openvino and not computes_bfloat16():
+            continue
+        with runtime(openvino=openvino):
+            embedder = Embedder(path, "cpu")
+        card = embedder.card
+        parts = [f"imgindex {embedder.precision}"]
+        parts += ["OpenVINO"] * openvino + [card.name] * (card.name != NETWORK)
+        yield ", ".join(parts), openvino, embedder
+
+
+@contextmanager
+def runtime(*, openvino: bool) -> Iterator[None]:
+    """Have models be loaded by OpenVINO, where it is installed and of use, or not by it."""
+    with nullcontext() if openvino else mock.patch(COMPUTES_BFLOAT16, return_value=False):
+        yield
+
+
+def named(name: str, path: Path, taken: Container[str]) -> str:
+    """A name for the tables: with the file where it is taken."""
     return f"{name} ({path.name})" if name in taken else name
 
 

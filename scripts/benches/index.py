@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imgindex import Library
-from imgindex.embed import Embedder
 
-from .embed import named
+from .embed import named, ours, runtime
 from .made import model_file, photo
 from .measuring import PAUSE, Method, Report, Table, Turns, paired_ratio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from imgindex.embed import Embedder
     from imgindex.records import Pixels
 
 SIZES = ("512x384", "4000x3000")
@@ -45,14 +45,17 @@ class Indexing:
     folder: Path
     warm: Path
     work: Path
+    openvino: bool
     library: Library | None = None
     turn: Iterator[int] = field(default_factory=count)
 
     def before(self) -> None:
         """Begin a library, and have it load the network for a picture that is not counted."""
-        place = self.work / f"{self.folder.name}-{self.model.stem}-{next(self.turn)}"
+        kind = f"{self.model.stem}-{'openvino' if self.openvino else 'onnxruntime'}"
+        place = self.work / f"{self.folder.name}-{kind}-{next(self.turn)}"
         self.library = Library(place, model=self.model, device="cpu")
-        self.library.add(self.warm)
+        with runtime(openvino=self.openvino):
+            self.library.add(self.warm)
 
     def index(self) -> None:
         """Index the folder.
@@ -149,13 +152,13 @@ def run(  # noqa: PLR0913 - each is an option of the command
                 for name, script in scripts.items()
             }
             bare: dict[str, str] = {}
-            for path in models:
-                ours = Indexing(path, folder, warm, work)
-                embedder = Embedder(path, "cpu")
+            ways = [(path, *way) for path in models for way in ours(path)]
+            for path, kind, openvino, embedder in ways:
+                indexing = Indexing(path, folder, warm, work, openvino=openvino)
                 shape = (files, embedder.card.size, embedder.card.size, 3)
                 pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-                name = named(embedder.card.name, path, methods)
-                methods[name] = Method(ours.index, ours.before, ours.after)
+                name = named(kind, path, methods)
+                methods[name] = Method(indexing.index, indexing.before, indexing.after)
                 bare[name] = name.replace("imgindex", "bare network", 1)
                 methods[bare[name]] = Method(partial(_embed, embedder, pixels))
             taken = turns.take(methods)

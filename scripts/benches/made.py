@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from imgindex.records import Rows
 
+NETWORK = "VGG16"
 DIMENSION = 512
 _AT_ONCE = 10_000
 
@@ -79,7 +80,7 @@ def photo(width: int, height: int, seed: int) -> Image.Image:
 def model_file(path: Path, side: int) -> Path:
     """Write VGG16 with the random weights that ``vgg16.untrained`` gives everyone."""
     data = vgg16.build(
-        vgg16.untrained(), name="float32", size=side, source="", licence="", trained=False
+        vgg16.untrained(), name=NETWORK, size=side, source="", licence="", trained=False
     )
     path.write_bytes(data)
     return path

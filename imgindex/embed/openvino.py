@@ -1,0 +1,53 @@
+"""OpenVINO in ONNX Runtime's place, where it is installed and the processor computes in bfloat16.
+
+With matrix tiles (AMX) it embeds seven times as fast as float32, and what it gives may lie in one
+library with that; ONNX Runtime does not use them for float models. Elsewhere neither is faster.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from imgindex.records import Pixels, Rows
+
+
+class OpenVINOSession:
+    """One compiled model; runs as a session of ONNX Runtime does."""
+
+    def __init__(self, path: Path) -> None:
+        """Compile a model for the CPU.
+
+        Raises:
+            RuntimeError: OpenVINO does not know an operator in it.
+        """
+        core = _core()
+        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16"}
+        self._compiled = core.compile_model(core.read_model(path), "CPU", hints)
+
+    def run(self, names: Sequence[str], feeds: Mapping[str, Pixels]) -> list[Rows]:
+        """Give the outputs named."""
+        found = self._compiled(feeds)
+        return [np.array(found[name], np.float32) for name in names]
+
+
+@functools.cache
+def computes_bfloat16() -> bool:
+    """Whether OpenVINO is here, on a processor with instructions for bfloat16."""
+    try:
+        return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except (ImportError, RuntimeError, OSError):
+        return False
+
+
+@functools.cache
+def _core() -> Any:
+    import openvino
+
+    return openvino.Core()
