@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +23,9 @@ from pictures import scene
 from imgindex import Library, graph, models, precision, vgg16
 from imgindex.embed import Device, Embedder, adds_exactly, favours_eight_bits, outputs, sessions
 from imgindex.errors import ModelError, ModelFileError, ModelMismatchError, SettingError
-from imgindex.quantizing import quantize
+from imgindex.quantizing import QuantizeReport, quantize
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from imgindex.records import Pixels, Rows
 
 
@@ -294,6 +298,34 @@ def test_a_model_is_made_small_from_a_folder_and_taken_by_itself(
         quantize("vgg16-keras-int8", [folder], installed)
     with pytest.raises(SettingError, match="cannot name a model"):
         quantize("vgg16-keras", [folder], installed, name="../away")
+
+
+def test_the_command_tells_how_well_both_agree(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "whole.onnx").write_bytes(built(name="whole"))
+
+    def command(*arguments: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [Path(sys.executable).with_name("imgindex"), "model", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "IMGINDEX_HOME": str(tmp_path / "home")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        return done.stdout or done.stderr
+
+    command("import", "whole.onnx")
+    told = command("quantize", "whole", str(folder))
+    assert "whole-int8 is here, learned from 20 pictures; with 40 others:" in told
+    assert re.search(r"  [\d.]+ a second on this CPU, [\d.]+ before\n", told)
+    assert re.search(r"it names [\d.]+% of those named before; mean cosine 0\.\d{5}\n", told)
+    assert told.endswith("use it with: imgindex index FOLDER --model whole-int8\n")
+    again = command("quantize", "whole", str(folder), code=1)
+    assert "a model named whole-int8 is installed" in again
+    report = json.loads(command("quantize", "whole", str(folder), "--name", "other", "--json"))
+    assert list(report) == [field.name for field in dataclasses.fields(QuantizeReport)]
+    assert json.loads(command("info", "other", "--json"))["precision"] == "int8"
 
 
 def test_too_few_pictures_are_told(folder: Path, model_file: Path, tmp_path: Path) -> None:
