@@ -19,7 +19,7 @@ from .sessions import open_session
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from imgindex.records import Pixels, Rows
+    from imgindex.records import Pixels, Precision, Rows
 
     from .sessions import Session
 
@@ -60,24 +60,29 @@ class Embedder:
                 f"{path} was not built by imgindex; bring it in with: imgindex model import {path}"
             )
         self.card = card
+        self._path = path
+        self._slots: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
+        self._later = chosen[1:]  # cards that are opened when there is work for them
+        self._changing = threading.Lock()
+        self.note = ""
         try:
-            opened = [open_session(path, card, one) for one in chosen]
+            self.precision: str = self._open(chosen[0])
         except DeviceError:
             if device != "auto":
                 raise
-            chosen = [Device("cpu")]
-            opened = [open_session(path, card, chosen[0])]
+            chosen, self._later = [Device("cpu")], []
+            self.precision = self._open(chosen[0])
         self.device = ",".join(map(str, chosen))
-        self.precision = ",".join(sorted({precision for _, precision in opened}))
-        self.note = ""
-        self._piece = _CPU_BATCH if self.device == "cpu" else _GPU_BATCH
-        self._slots: queue.SimpleQueue[_Slot] = queue.SimpleQueue()
-        self._threads = 1 if self.device == "cpu" else _SLOTS * len(chosen)
+        on_cards = chosen[0].kind != "cpu"
+        self._piece = _GPU_BATCH if on_cards else _CPU_BATCH
+        self._threads = _SLOTS * len(chosen) if on_cards else 1
         self.batch = self._piece * self._threads
-        for at in range(self._threads):
-            number = at % len(chosen)
-            self._slots.put(_Slot(opened[number][0], chosen[number]))
-        self._shrinking = threading.Lock()
+
+    def _open(self, device: Device) -> Precision:
+        session, precision = open_session(self._path, self.card, device)
+        for _ in range(_SLOTS):
+            self._slots.put(_Slot(session, device))
+        return precision
 
     def encode(self, pixels: Pixels) -> Rows:
         """Embed a batch.
@@ -99,6 +104,10 @@ class Embedder:
         if self._threads == 1 or len(pieces) == 1:
             rows = np.concatenate([self._rows(piece) for piece in pieces])
         else:
+            with self._changing:
+                while self._later:
+                    self._open(self._later[0])
+                    del self._later[0]
             with ThreadPoolExecutor(self._threads, "imgindex-card") as pool:
                 rows = np.concatenate(list(pool.map(self._rows, pieces)))
         with np.errstate(over="ignore", invalid="ignore"):
@@ -127,7 +136,7 @@ class Embedder:
         finally:
             self._slots.put(slot)
         half = len(pixels) // 2
-        with self._shrinking:
+        with self._changing:
             self._piece = min(self._piece, half)
             self.note = (
                 f"{slot.device} has no memory for {len(pixels)} pictures at once; "
