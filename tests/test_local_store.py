@@ -12,7 +12,7 @@ import subprocess
 import sys
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import hnswlib
 import numpy as np
@@ -526,6 +526,30 @@ def test_progress_of_a_build_rises_to_its_end(
         fill(store, 100)
         store.refresh(lambda *call: calls.append(call))
     assert calls == [("index", 40, 100), ("index", 80, 100), ("index", 100, 100)]
+
+
+@pytest.mark.parametrize("way", ["exact", "hnsw"])
+def test_what_a_search_keeps_in_mind_ends_with_the_next_change(filled: Path, way: Any) -> None:
+    """Whoever changes it: this store itself, or another one of the same folder."""
+    with opened(filled) as reader, opened(filled) as writer:
+        ids, rows = reader.vectors()
+        for _ in range(3):  # by then it has read every name
+            reader.search(rows, 3, way=way)
+        assert reader._view is not None
+        assert reader._view._names is not None
+        paths = reader.paths(ids)
+        for store, at in ((writer, 7), (reader, 8)):
+            store.mark_missing(paths[ids[at]])
+            for one in (reader, writer):
+                _, found = one.search(rows[at][None], 3, way=way)
+                assert ids[at] not in {hit.id for hit in found[0]}
+                assert len(found[0]) == 3
+        numbers = range(1000, 1003)
+        new = unit(3, seed=9)
+        files = [file(f"/new/{n}", n) for n in numbers]
+        writer.add([picture(n) for n in numbers], new, files)
+        _, found = reader.search(new, 1, way=way)
+        assert [hits[0].id for hits in found] == [picture(n).id for n in numbers]
 
 
 def test_the_graph_grows_beside_the_work_and_is_saved_at_the_end(
