@@ -552,6 +552,15 @@ def test_what_a_search_keeps_in_mind_ends_with_the_next_change(filled: Path, way
         assert [hits[0].id for hits in found] == [picture(n).id for n in numbers]
 
 
+def test_many_queries_at_once_to_a_small_library_are_compared(filled: Path) -> None:
+    with opened(filled) as store:
+        _, rows = store.vectors()
+        assert store.search(rows[:1], 3, way="hnsw")[0] == "hnsw"
+        assert store.search(rows[:1], 3)[0] == "hnsw"  # loaded by now
+        assert store.search(rows[:64], 3)[0] == "exact"
+        assert store.search(rows[:64], 3, way="hnsw")[0] == "hnsw"
+
+
 def test_the_graph_grows_beside_the_work_and_is_saved_at_the_end(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

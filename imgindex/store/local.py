@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 _SCANS_WORTH_A_LOAD = 24
 _VERIFY_BLOCK = 65_536
 _COMPARED = 10_000  # pictures whose every pair is compared: no graph is built twice the same
+_MANY = 64
 _OVERFETCH = 4
 
 
@@ -390,7 +391,9 @@ class LocalStore(KeptGroupings):
 
     def _walkable(self, count: int, queries: int, way: Way | None) -> Graph | None:
         """The loaded graph if it shall answer, else None for the exact scan."""
-        if way == "exact":
+        # So many at once are one matrix product, which beats as many walks.
+        at_once = way is None and queries >= _MANY and count <= _COMPARED
+        if way == "exact" or at_once:
             return None
         graph = self._graph
         if graph and graph.loaded and graph.rows == count:
