@@ -38,7 +38,7 @@ class Settings:
         library: folder or URL of the library.
         models: folder that holds pulled and imported models.
         model: name or file of the model, or None for the default.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``tensorrt``.
+        device: ``auto``, ``cpu``, ``openvino``, ``cuda``, ``cuda:N`` or ``tensorrt``.
     """
 
     library: str

@@ -81,7 +81,7 @@ class Library:
             location: a folder, an open store, or ``memory:`` for a library that ends when it is
                 closed; None for the default of ``Settings``.
             model: name or file of a model; None for the library's own, else a trained one.
-            device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``tensorrt``.
+            device: ``auto``, ``cpu``, ``openvino``, ``cuda``, ``cuda:N`` or ``tensorrt``.
             max_megapixels: the largest picture to decode; None derives it from the memory.
 
         Raises:

@@ -129,6 +129,7 @@ def test_a_device_that_is_not_here_stops_the_load_and_auto_does_not(
     model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedder_module, "cards", list)
+    monkeypatch.setattr(embedder_module, "computes_bfloat16", lambda: False)
     with pytest.raises(DeviceError):
         Embedder(model_file, "cuda")
     assert Embedder(model_file, "auto").device == "cpu"
@@ -246,9 +247,11 @@ def test_openvino_computes_where_it_has_bfloat16(
 ) -> None:
     fake = FakeOpenVINO("FP32", "BF16", "INT8")
     installed(fake)
-    with_it = Embedder(model_file, "cpu")
-    assert (with_it.device, with_it.precision) == ("cpu", "bfloat16")
-    assert fake.asked == [("CPU", "bf16")]
+    with_it = Embedder(model_file)
+    assert (with_it.device, with_it.precision) == ("openvino", "bfloat16")
+    assert Embedder(model_file, "openvino").device == "openvino"
+    assert fake.asked == [("CPU", "bf16")] * 2
+    assert Embedder(model_file, "cpu").precision == "float32"  # by ONNX Runtime: it was asked for
     np.testing.assert_array_equal(with_it.encode(images(3)), embedder.encode(images(3)))
 
 
@@ -256,7 +259,9 @@ def test_openvino_stays_out_where_it_is_no_faster(model_file: Path, installed: I
     slow = FakeOpenVINO("FP32", "INT8")
     for fake in (slow, None):
         installed(fake)
-        assert Embedder(model_file, "cpu").precision == "float32"
+        assert (Embedder(model_file).device, Embedder(model_file).precision) == ("cpu", "float32")
+        with pytest.raises(DeviceError, match=r"cannot use openvino: .*imgindex\[openvino\]"):
+            Embedder(model_file, "openvino")
     assert slow.asked == []
 
 
@@ -268,7 +273,9 @@ def test_what_openvino_cannot_load_is_computed_without_it(
 
     monkeypatch.setattr(FakeOpenVINO, "compile_model", refuse)
     installed(FakeOpenVINO("BF16"))
-    assert Embedder(model_file, "cpu").precision == "float32"
+    assert Embedder(model_file).device == "cpu"
+    with pytest.raises(DeviceError, match="cannot use openvino: Unsupported operator"):
+        Embedder(model_file, "openvino")
 
 
 def test_openvino_itself_says_nearly_the_same(model_file: Path, embedder: Embedder) -> None:

@@ -72,7 +72,7 @@ DeviceOption = Annotated[
     str | None,
     typer.Option(
         metavar="DEVICE",
-        help="auto, cpu, cuda, cuda:N or tensorrt [default: auto].",
+        help="auto, cpu, openvino, cuda, cuda:N, tensorrt [default: auto].",
         show_default=False,
     ),
 ]

@@ -286,7 +286,7 @@ def quantize(
     with progress_bar() as progress:
         report = make(name, pictures, Settings.resolve().models, name=called, progress=progress)
     if json:
-        as_json(report)
+        as_json({**to_json(report), "path": str(report.path)})
         return
     line(
         f"{report.name} is here, learned from {report.learned} pictures; "

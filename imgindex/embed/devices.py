@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CUDA, CPU, TENSORRT = "CUDAExecutionProvider", "CPUExecutionProvider", "TensorrtExecutionProvider"
 
-_DEVICE = re.compile(r"auto|cpu|(cuda|tensorrt)(:[0-9]+)?")
+_DEVICE = re.compile(r"auto|cpu|openvino|(cuda|tensorrt)(:[0-9]+)?")
 _MAJOR = 75  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
 _TENSOR_CORES = 7
 
@@ -25,7 +25,7 @@ class Device:
     """One processor.
 
     Attributes:
-        kind: ``cpu``, ``cuda`` or ``tensorrt``.
+        kind: ``cpu``, ``openvino`` (the CPU as well), ``cuda`` or ``tensorrt``.
         number: which card.
         halves: it computes in float16 faster than in float32.
     """
@@ -36,28 +36,48 @@ class Device:
 
     def __str__(self) -> str:
         """As reports have it."""
-        return self.kind if self.kind == "cpu" else f"{self.kind}:{self.number}"
+        return f"{self.kind}:{self.number}" if self.on_card else self.kind
+
+    @property
+    def on_card(self) -> bool:
+        """Whether it is a graphics card."""
+        return self.kind in {"cuda", "tensorrt"}
 
 
-def choose(device: str, available: Sequence[str], cards: Sequence[int]) -> list[Device]:
+def choose(
+    device: str,
+    available: Sequence[str],
+    cards: Sequence[int],
+    bfloat16: Callable[[], bool] = lambda: False,
+) -> list[Device]:
     """Say what to compute on.
 
     Args:
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``tensorrt`` or ``tensorrt:N``. Without a
-            number every card is used; ``auto`` takes CUDA where there are cards.
+        device: ``auto``, ``cpu``, ``openvino``, ``cuda``, ``cuda:N``, ``tensorrt`` or
+            ``tensorrt:N``. Without a number every card is used. ``auto`` takes CUDA where there are
+            cards, else OpenVINO where it computes in bfloat16, else the CPU by ONNX Runtime.
         available: the execution providers that this ONNX Runtime was built with.
         cards: what `cards` gives.
+        bfloat16: see `openvino.computes_bfloat16`; asked only where it matters.
 
     Raises:
         DeviceError: the name is unknown, or what is asked for by name cannot be here.
     """
     if not _DEVICE.fullmatch(device):
         raise DeviceError(
-            f"unknown device {device!r}; use auto, cpu, cuda, cuda:N, tensorrt or tensorrt:N"
+            f"unknown device {device!r}; "
+            "use auto, cpu, openvino, cuda, cuda:N, tensorrt or tensorrt:N"
         )
     kind, _, number = device.partition(":")
-    if kind == "cpu" or (kind == "auto" and not (cards and CUDA in available)):
-        return [Device("cpu")]
+    if kind == "auto" and not (cards and CUDA in available):
+        return [Device("openvino" if bfloat16() else "cpu")]
+    if kind == "openvino" and not bfloat16():
+        raise DeviceError(
+            "cannot use openvino: it is not installed, or this processor has no bfloat16; "
+            'install it with: pip install "imgindex[openvino]", or use --device cpu'
+        )
+    if kind in {"cpu", "openvino"}:
+        return [Device(kind)]
     provider = TENSORRT if kind == "tensorrt" else CUDA
     if provider not in available:
         raise DeviceError(

@@ -14,6 +14,7 @@ from imgindex.errors import DeviceError, ModelFileError
 from imgindex.graph import brief, read_card
 
 from .devices import Device, cards, choose
+from .openvino import computes_bfloat16
 from .sessions import open_session
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Embedder:
 
     Attributes:
         card: what the model file says of itself.
-        device: what really computes: ``cpu``, or for example ``cuda:0,cuda:1``.
+        device: what really computes: ``cpu``, ``openvino``, or for example ``cuda:0,cuda:1``.
         precision: what it computes in: ``float32``, ``float16``, ``bfloat16`` or ``int8``.
         batch: pictures a call should hold.
         note: what had to be done differently, in words; empty if nothing.
@@ -53,7 +54,7 @@ class Embedder:
             DeviceError: the device is unknown, or asked for by name and not usable.
             ModelFileError: the file is not a model of ours, or ONNX Runtime cannot load it.
         """
-        chosen = choose(device, ort.get_available_providers(), cards())
+        chosen = choose(device, ort.get_available_providers(), cards(), computes_bfloat16)
         card = read_card(path)
         if card is None:
             raise ModelFileError(
@@ -73,7 +74,7 @@ class Embedder:
             chosen, self._later = [Device("cpu")], []
             self.precision = self._open(chosen[0])
         self.device = ",".join(map(str, chosen))
-        on_cards = chosen[0].kind != "cpu"
+        on_cards = chosen[0].on_card
         self._piece = _GPU_BATCH if on_cards else _CPU_BATCH
         self._threads = _SLOTS * len(chosen) if on_cards else 1
         self.batch = self._piece * self._threads
@@ -156,7 +157,7 @@ class _Slot:
 
     def __init__(self, session: Session, device: Device) -> None:
         self.device = device
-        self.on_card = device.kind != "cpu"
+        self.on_card = device.on_card
         self._session: Any = session
         self._buffer: ort.OrtValue | None = None
 

@@ -50,13 +50,11 @@ def open_session(path: Path, card: ModelCard, device: Device) -> tuple[Session, 
         ModelFileError: no processor would load the file.
         DeviceError: this one cannot be used; nothing else is taken in its place.
     """
-    if (
-        device.kind == "cpu"
-        and openvino.computes_bfloat16()
-        and (_in_float(card) or adds_exactly())
-    ):
-        with contextlib.suppress(RuntimeError):  # an operator that only ONNX Runtime knows
+    if device.kind == "openvino":
+        try:
             return openvino.OpenVINOSession(path), "bfloat16" if _in_float(card) else "int8"
+        except RuntimeError as error:  # an operator that only ONNX Runtime knows
+            raise DeviceError(f"cannot use {device}: {brief(error)}; use --device cpu") from error
     wanted = _providers(device, path)
     try:
         model, precision, entries = _prepared(path, card, device)
@@ -143,8 +141,8 @@ def adds_exactly() -> bool:
 
 def favours_eight_bits(device: str) -> bool:
     """Whether eight bits are faster on what a device's name stands for here; see `choose`."""
-    chosen = choose(device, ort.get_available_providers(), cards())
-    return chosen[0].kind == "cpu" and adds_exactly()
+    chosen = choose(device, ort.get_available_providers(), cards(), openvino.computes_bfloat16)
+    return not chosen[0].on_card and adds_exactly()
 
 
 @functools.cache

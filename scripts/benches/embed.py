@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
-from unittest import mock
 
 import numpy as np
 import onnxruntime as ort
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     Encode = Callable[[Pixels], Rows]
 
 REFERENCE = "imgindex float32"
-COMPUTES_BFLOAT16 = "imgindex.embed.openvino.computes_bfloat16"
 
 
 def run(  # noqa: PLR0913 - each is an option of the command
@@ -60,7 +57,7 @@ def run(  # noqa: PLR0913 - each is an option of the command
     file = model_file(work / "float32.onnx", side)
     encoders: dict[str, Encode] = {}
     for path in (file, *model):
-        for name, _, embedder in ours(path):
+        for name, embedder in ours(path):
             if embedder.card.size == side:
                 encoders[named(name, path, encoders)] = embedder.encode
             else:
@@ -104,28 +101,18 @@ def run(  # noqa: PLR0913 - each is an option of the command
     return Report("embed", {**settings, "model": list(model)}, [table], turns.left_out)
 
 
-def ours(path: Path) -> Iterator[tuple[str, bool, Embedder]]:
+def ours(path: Path) -> Iterator[tuple[str, Embedder]]:
     """A model as imgindex computes it: by ONNX Runtime, and by OpenVINO where it takes that.
 
     Returns:
-        What to call it, whether it is computed by OpenVINO, and the loaded model.
+        What to call it, and the loaded model.
     """
-    for openvino in (False, True):
-        if openvino and not computes_bfloat16():
-            continue
-        with runtime(openvino=openvino):
-            embedder = Embedder(path, "cpu")
-        card = embedder.card
+    for device in ("cpu", "openvino") if computes_bfloat16() else ("cpu",):
+        embedder = Embedder(path, device)
+        name = embedder.card.name
         parts = [f"imgindex {embedder.precision}"]
-        parts += ["OpenVINO"] * openvino + [card.name] * (card.name != NETWORK)
-        yield ", ".join(parts), openvino, embedder
-
-
-@contextmanager
-def runtime(*, openvino: bool) -> Iterator[None]:
-    """Have models be loaded by OpenVINO, where it is installed and of use, or not by it."""
-    with nullcontext() if openvino else mock.patch(COMPUTES_BFLOAT16, return_value=False):
-        yield
+        parts += ["OpenVINO"] * (device == "openvino") + [name] * (name != NETWORK)
+        yield ", ".join(parts), embedder
 
 
 def named(name: str, path: Path, taken: Container[str]) -> str:

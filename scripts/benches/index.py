@@ -16,7 +16,7 @@ import numpy as np
 
 from imgindex import Library
 
-from .embed import named, ours, runtime
+from .embed import named, ours
 from .made import model_file, photo
 from .measuring import PAUSE, Method, Report, Table, Turns, paired_ratio
 
@@ -45,17 +45,15 @@ class Indexing:
     folder: Path
     warm: Path
     work: Path
-    openvino: bool
+    device: str
     library: Library | None = None
     turn: Iterator[int] = field(default_factory=count)
 
     def before(self) -> None:
         """Begin a library, and have it load the network for a picture that is not counted."""
-        kind = f"{self.model.stem}-{'openvino' if self.openvino else 'onnxruntime'}"
-        place = self.work / f"{self.folder.name}-{kind}-{next(self.turn)}"
-        self.library = Library(place, model=self.model, device="cpu")
-        with runtime(openvino=self.openvino):
-            self.library.add(self.warm)
+        name = f"{self.folder.name}-{self.model.stem}-{self.device}-{next(self.turn)}"
+        self.library = Library(self.work / name, model=self.model, device=self.device)
+        self.library.add(self.warm)
 
     def index(self) -> None:
         """Index the folder.
@@ -153,8 +151,8 @@ def run(  # noqa: PLR0913 - each is an option of the command
             }
             bare: dict[str, str] = {}
             ways = [(path, *way) for path in models for way in ours(path)]
-            for path, kind, openvino, embedder in ways:
-                indexing = Indexing(path, folder, warm, work, openvino=openvino)
+            for path, kind, embedder in ways:
+                indexing = Indexing(path, folder, warm, work, embedder.device)
                 shape = (files, embedder.card.size, embedder.card.size, 3)
                 pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
                 name = named(kind, path, methods)
