@@ -124,7 +124,7 @@ def _batches(readings: Iterable[Reading], size: int) -> Iterator[list[Reading]]:
     for reading in readings:
         batch.append(reading)
         decoded = sum(one.pixels is not None for one in batch)
-        if decoded == size or len(batch) == _FILES_A_COMMIT:
+        if decoded == size or len(batch) >= max(size, _FILES_A_COMMIT):
             yield batch
             batch = []
     if batch:

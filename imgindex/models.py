@@ -131,8 +131,14 @@ def _default(folder: Path, small: Callable[[], bool]) -> Path:
     here = {row.name: row for row in rows}
 
     def made_of(row: Listed) -> bool:
-        whole = row.name.removesuffix(f"-{EIGHT}")
-        return row.card is not None and row.card.precision == EIGHT and whole in here
+        whole = here.get(row.name.removesuffix(f"-{EIGHT}"))
+        return bool(
+            row.card
+            and row.card.precision == EIGHT
+            and whole
+            and whole.card
+            and _described(row.card) == _described(whole.card)
+        )
 
     trained = [row for row in rows if not made_of(row)]
     chosen = [row for row in trained if row.state == "bundled"][:1]
@@ -156,6 +162,11 @@ def _default(folder: Path, small: Callable[[], bool]) -> Path:
         f"  --model {UNTRAINED}\n"
         "      random weights: good for trying things out, finds only very similar pictures"
     )
+
+
+def _described(card: ModelCard) -> tuple[object, ...]:
+    """What a model and the one quantised from it have in common."""
+    return (card.layer, card.pooling, card.size, card.fit, card.scaling, card.source, card.licence)
 
 
 def _untrained(folder: Path) -> Path:
@@ -403,13 +414,19 @@ def free_name(name: str, folder: Path) -> str:
 
     Raises:
         SettingError: it is no safe file name.
-        ModelError: a model has it.
+        ModelError: a model has it, or no model can be written here.
     """
+    if name == UNTRAINED:
+        raise ModelError(f"{UNTRAINED} names the random weights; choose another --name")
     for row in _files(folder):
         if row.name == _safe(name):
             raise ModelError(
                 f"a model named {name} is {row.state} ({row.path}); choose another --name"
             )
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise ModelError(f"cannot write to {folder}, where models lie; set IMGINDEX_HOME")
     return _safe(name)
 
 

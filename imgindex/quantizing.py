@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import statistics
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import embed, models, pixels, scan
-from .errors import PictureError, SettingError
+from .errors import ImgindexError, ModelFileError, PictureError, SettingError
+from .graph import brief
 from .precision import EIGHT, eight_bits
 from .records import Found, no_progress
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
-    from pathlib import Path
 
     from .records import ModelCard, Pixels, Progress, Rows
 
@@ -83,11 +85,19 @@ def quantize(
     name = models.free_name(name or f"{path.stem}-{EIGHT}", folder)
     sample = _sample(pictures, card, progress)
     learned, compared = np.split(sample, [min(_LEARNED, len(sample) // 3)])
-    small = eight_bits(
-        path.read_bytes(), lambda one: embed.outputs(one, learned), name=name, progress=progress
-    )
+    try:
+        small = eight_bits(
+            path.read_bytes(), lambda one: embed.outputs(one, learned), name=name, progress=progress
+        )
+    except ImgindexError:
+        raise
+    except Exception as error:  # ORT raises its own kinds, all direct children of Exception
+        raise ModelFileError(f"cannot quantize {path}: {brief(error)}; import it again") from error
+    with tempfile.TemporaryDirectory() as place:
+        beside = Path(place) / f"{name}.onnx"
+        beside.write_bytes(small)
+        before, after, speeds = _both(path, beside, compared, progress)
     placed = models.put(name, small, folder)
-    before, after, speeds = _both(path, placed, compared, progress)
     shared = [
         len(np.intersect1d(*pair)) for pair in zip(_nearest(before), _nearest(after), strict=True)
     ]
@@ -96,7 +106,7 @@ def quantize(
         path=placed,
         fingerprint=models.read_card(placed).fingerprint,
         learned=len(learned),
-        compared=len(compared),
+        compared=len(before),
         cosine=round(float((before * after).sum(1).mean()), 5),
         overlap=round(statistics.fmean(shared) / _NEAREST, 4),
         speed=round(speeds[1], 2),
@@ -147,6 +157,10 @@ def _both(
             spent[at].append((time.perf_counter() - began) / len(batch))
         progress("compare", start + len(batch), len(compared))
     before, after = map(np.concatenate, rows)
+    described = ~(np.isnan(before).any(axis=1) | np.isnan(after).any(axis=1))
+    before, after = before[described], after[described]
+    if len(before) <= _NEAREST:
+        raise SettingError("the model finds nothing in nearly all of these pictures; give others")
     return before, after, [1 / statistics.median(times) for times in spent]
 
 

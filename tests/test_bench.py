@@ -27,6 +27,7 @@ PEERS = {"torch", "torchvision", "openvino", "faiss", "usearch", "imagededup"}
 def no_peers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Peers are absent, also where they are installed."""
     monkeypatch.setattr(measuring, "find_spec", lambda name: None if name in PEERS else True)
+    monkeypatch.setattr(embed, "computes_bfloat16", lambda: False)
 
 
 def checked(report: Report, rounds: int) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -11,14 +12,13 @@ import onnxruntime
 import pytest
 from onnx import helper
 
+from imgindex import graph
 from imgindex.embed import Device, Embedder, choose, devices, openvino, sessions
 from imgindex.embed import embedder as embedder_module
 from imgindex.errors import DeviceError, ModelFileError
 from imgindex.records import ModelCard
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from imgindex.records import Pixels
 
 CUDA, CPU, AZURE = "CUDAExecutionProvider", "CPUExecutionProvider", "AzureExecutionProvider"
@@ -280,7 +280,7 @@ def test_what_openvino_cannot_load_is_computed_without_it(
 
 def test_openvino_itself_says_nearly_the_same(model_file: Path, embedder: Embedder) -> None:
     pytest.importorskip("openvino", reason="openvino is not installed: nothing to compare with")
-    session = openvino.OpenVINOSession(model_file)
+    session = openvino.OpenVINOSession(model_file, "bfloat16")
     for count in (1, 5, 2):
         (rows,) = session.run(["embedding"], {"image": images(count)})
         assert rows.shape == (count, 256)
@@ -404,6 +404,26 @@ def test_cards_share_a_call_and_give_what_one_processor_gives(
     assert on_cards.note == ""
 
 
+def test_a_broken_card_among_others_is_left_out_and_named(
+    model_file: Path, cards: Iterator[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    next(cards)
+    working = sessions.load
+
+    def load(model: Any, wanted: Any, entries: Any) -> Any:
+        if wanted[0][1].get("device_id") == "1":
+            raise RuntimeError("the card has fallen off the bus")
+        return working(model, wanted, entries)
+
+    monkeypatch.setattr(sessions, "load", load)
+    on_cards = Embedder(model_file, "auto")
+    assert len(on_cards.encode(images(100))) == 100
+    assert on_cards.device == "cuda:0"
+    assert on_cards.note.startswith("cannot use cuda:1: the card has fallen off the bus")
+    with pytest.raises(DeviceError, match="cannot use cuda:1"):
+        Embedder(model_file, "cuda").encode(images(100))
+
+
 def test_where_memory_is_short_the_batch_is_halved_and_it_is_said(
     model_file: Path, embedder: Embedder, cards: Iterator[dict[str, Any]]
 ) -> None:
@@ -447,7 +467,11 @@ def test_tensorrt_comes_with_a_cache_and_cuda_behind_it(
     ((wanted, _),) = state["wanted"]
     assert [name for name, _ in wanted] == [TENSORRT, CUDA, CPU]
     assert wanted[0][1]["device_id"] == "1"
-    assert wanted[0][1]["trt_engine_cache_path"] == str(model_file.parent / "tensorrt")
+    cache = Path(wanted[0][1]["trt_engine_cache_path"])
+    fingerprint = graph.read_card(model_file).fingerprint  # type: ignore[union-attr]
+    assert cache.parent == model_file.parent / "tensorrt"
+    assert cache.name.startswith(fingerprint[:32])  # engines of other weights lie elsewhere
+    assert cache.is_dir()
 
 
 def test_a_card_of_old_computes_in_single_precision(
@@ -491,7 +515,9 @@ def test_auto_takes_the_cpu_where_the_gpu_fails_and_says_so(
     model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loading(monkeypatch, {CUDA: RuntimeError("no libcudnn")})
-    assert Embedder(model_file, "auto").device == "cpu"
+    fallen_back = Embedder(model_file, "auto")
+    assert fallen_back.device == "cpu"
+    assert fallen_back.note.startswith("cannot use cuda:0: no libcudnn")
     with pytest.raises(DeviceError, match=r"cannot use cuda:0: no libcudnn; install"):
         Embedder(model_file, "cuda:0")
 

@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -29,7 +30,7 @@ from imgindex.errors import (
 )
 from imgindex.records import ModelPin, no_progress
 from imgindex.searching import check_recall
-from imgindex.store import database, groupings, hnsw, local, open_store, schema
+from imgindex.store import database, groupings, growth, hnsw, open_store, schema
 from imgindex.store.local import LocalStore
 from imgindex.store.rows import nearest
 
@@ -564,7 +565,7 @@ def test_many_queries_at_once_to_a_small_library_are_compared(filled: Path) -> N
 def test_the_graph_grows_beside_the_work_and_is_saved_at_the_end(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "CHUNK", 40)
+    monkeypatch.setattr(growth, "CHUNK", 40)
     calls: list[tuple[str, int, int]] = []
     rows = unit(130, seed=7)
     with opened(folder, create=True) as store:
@@ -575,11 +576,9 @@ def test_the_graph_grows_beside_the_work_and_is_saved_at_the_end(
                 store.add(
                     [picture(n) for n in some], rows[list(some)], [file(f"/{n}", n) for n in some]
                 )
-                if store._growth:
-                    store._growth.join()
+                store._growth.end()
             assert not any(path.exists() for path in graph_files(folder))
             store.refresh(lambda *call: calls.append(call))
-        assert store._growth is None
         assert calls == [("index", 130, 130)]  # the last ten; the others were in it
         assert store.search(rows[:1], 1, way="hnsw")[0] == "hnsw"
         way, found = store.search(rows, 1, way="hnsw")
@@ -588,22 +587,99 @@ def test_the_graph_grows_beside_the_work_and_is_saved_at_the_end(
         assert store.verify(no_progress) == []
 
 
+def test_growing_ends_early_where_a_run_is_stopped(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the part in hand; what was added till then is of use to the next try."""
+    monkeypatch.setattr(hnsw, "CHUNK", 40)
+    with opened(folder, create=True) as store:
+        store.pin(PIN)
+        fill(store, 200)
+        graph = store._derived()
+        assert graph is not None
+        enough = threading.Event()
+        calls: list[int] = []
+
+        def progress(_: str, done: int, __: int) -> None:
+            calls.append(done)
+            if done == 80:
+                enough.set()
+
+        graph.grow(store._mapped(), progress, enough)
+        assert (calls, graph.reached) == ([40, 80], 80)
+        store.refresh(no_progress)
+        assert graph.rows == 200
+        assert store.verify(no_progress) == []
+
+
+def test_a_change_in_the_middle_of_a_search_is_no_trouble(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process commits between the look at the rows and the look at their names."""
+    with opened(filled) as reader, opened(filled) as writer:
+        ids, rows = reader.vectors()
+        paths = reader.paths(ids)
+        left = list(ids)
+
+        def changing(*arguments: Any) -> Any:
+            writer.mark_missing(paths[left.pop()])
+            return nearest(*arguments)
+
+        monkeypatch.setattr("imgindex.store.rows.nearest", changing)
+        for _ in range(3):
+            _, found = reader.search(rows[:40], 5, way="exact")
+            assert all(len(hits) == 5 for hits in found)
+
+
+def test_a_graph_put_for_another_in_the_middle_of_a_search_is_not_walked(filled: Path) -> None:
+    with opened(filled) as store:
+        _, rows = store.vectors()
+        store.search(rows[:1], 1, way="hnsw")
+        graph = store._derived()
+        assert graph is not None
+        assert graph.search(rows[:3], 2, 300) is not None
+        assert graph.search(rows[:3], 2, 299) is None  # the caller compares every vector then
+
+
+def test_a_damaged_graph_met_while_another_thread_writes_holds_nobody_up(filled: Path) -> None:
+    graph = graph_files(filled)[0]
+    data = bytearray(graph.read_bytes())
+    data[len(data) // 2] ^= 1
+    with opened(filled) as store:
+        _, rows = store.vectors()
+        graph.write_bytes(data)
+        ready, done = threading.Event(), threading.Event()
+
+        def write() -> None:
+            with store.writing():
+                ready.set()
+                done.wait(20)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        ready.wait(20)
+        way, _ = store.search(rows[:1], 1, way="hnsw")
+        assert way == "exact"
+        assert not done.is_set()
+        done.set()
+        writer.join()
+
+
 def test_a_run_that_fails_leaves_no_growing_graph_at_work(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "CHUNK", 40)
+    monkeypatch.setattr(growth, "CHUNK", 40)
     with opened(folder, create=True) as store:
         store.pin(PIN)
 
         def stopped() -> None:
             with store.writing():
                 fill(store, 100)
-                assert store._growth is not None
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
             stopped()
-        assert store._growth is None
+        assert not store._growth.running
         store.refresh(no_progress)
         assert store.stats().index == "ready"
         assert store.verify(no_progress) == []
@@ -951,7 +1027,7 @@ def test_recall_is_what_the_graph_finds_of_what_comparing_finds(
         assert set(whole.milliseconds) == {"exact", "hnsw"}
         rows = np.array(store._mapped())
 
-        def half(_: object, queries: Rows, k: int) -> tuple[NDArray[np.int64], Rows]:
+        def half(_: object, queries: Rows, k: int, __: int) -> tuple[NDArray[np.int64], Rows]:
             # Every second neighbour is missed, and those behind come in their place.
             where, cosines = nearest(rows, queries, min(len(rows), 2 * k))
             return where[:, ::2], cosines[:, ::2]

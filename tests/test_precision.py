@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 from pictures import scene
+from training import export
 
 from imgindex import Library, graph, models, precision, vgg16
 from imgindex.embed import Device, Embedder, adds_exactly, favours_eight_bits, outputs, sessions
@@ -138,17 +139,14 @@ def test_the_card_tells_precision_and_another_fingerprint(whole: bytes, small: b
 
 
 def test_only_a_float_vgg16_is_made_small(small: bytes, whole: bytes) -> None:
-    def never(_: bytes) -> Any:
-        pytest.fail("nothing should have been looked at")
-
     with pytest.raises(SettingError, match=r"only VGG16 in float .* this is vgg16 int8"):
-        precision.eight_bits(small, never)
+        precision.eight_bits(small, outputs_of_none)
     with pytest.raises(SettingError, match="this is no model of imgindex"):
-        precision.eight_bits(onnx.ModelProto().SerializeToString(), never)
+        precision.eight_bits(onnx.ModelProto().SerializeToString(), outputs_of_none)
     odd = onnx.load_from_string(whole)
     odd.graph.node[0].op_type = "Softmax"
     with pytest.raises(ModelFileError, match="not laid out as imgindex does it"):
-        precision.eight_bits(odd.SerializeToString(), never)
+        precision.eight_bits(odd.SerializeToString(), outputs_of_none)
 
 
 # Ways to compute one small model: they may share a library
@@ -257,6 +255,38 @@ def test_halves_keep_what_activations_reach(whole: bytes) -> None:
     assert len(halved) < 0.51 * len(whole)
 
 
+def test_constants_kept_in_half_precision_are_widened_first(whole: bytes) -> None:
+    """As the smallest of files have them: behind casts, in half the bytes."""
+    stored = export.halves(whole)
+    assert len(stored) < 0.51 * len(whole)
+    pixels = soft(6)
+    wanted = rows_of(stored, pixels)
+    assert cosines(rows_of(precision.in_halves(stored), pixels), wanted).min() > 0.99999
+    small = precision.eight_bits(stored, lambda model: outputs(model, soft(8)))
+    assert cosines(rows_of(small, pixels), wanted).min() > 0.999
+
+
+def test_a_damaged_model_is_told(whole: bytes, folder: Path, tmp_path: Path) -> None:
+    proto = onnx.load_from_string(whole)
+    proto.graph.initializer[3].raw_data = proto.graph.initializer[3].raw_data[:-4]
+    damaged = proto.SerializeToString()
+    for change in (precision.in_halves, lambda one: precision.eight_bits(one, outputs_of_none)):
+        with pytest.raises(ModelFileError, match=r"the model is damaged: .*import it again"):
+            change(damaged)
+    with pytest.raises(ModelFileError, match="the model cannot be read as an ONNX model"):
+        precision.eight_bits(whole[:-3_000_000], outputs_of_none)
+    wrong = onnx.load_from_string(whole)
+    kernel = next(one for one in wrong.graph.initializer if len(one.dims) > 1)
+    kernel.CopyFrom(numpy_helper.from_array(np.zeros((64, 7, 3, 3), np.float32), kernel.name))
+    (tmp_path / "wrong.onnx").write_bytes(wrong.SerializeToString())
+    with pytest.raises(ModelFileError, match=r"cannot quantize .*wrong\.onnx"):
+        quantize(str(tmp_path / "wrong.onnx"), [folder], tmp_path / "models")
+
+
+def outputs_of_none(_: bytes) -> Any:
+    pytest.fail("nothing should have been looked at")
+
+
 # The command's work
 
 
@@ -298,6 +328,25 @@ def test_a_model_is_made_small_from_a_folder_and_taken_by_itself(
         quantize("vgg16-keras-int8", [folder], installed)
     with pytest.raises(SettingError, match="cannot name a model"):
         quantize("vgg16-keras", [folder], installed, name="../away")
+    with pytest.raises(ModelError, match="untrained names the random weights"):
+        quantize("vgg16-keras", [folder], installed, name="untrained")
+    # A name alone makes no model the other's small one.
+    (installed / "vgg16-keras-int8.onnx").unlink()
+    (tmp_path / "vgg16-keras.onnx").write_bytes(built(name="vgg16-keras", layer="block2_pool"))
+    quantize(str(tmp_path / "vgg16-keras.onnx"), [folder], installed)
+    assert models.resolve(None, installed, small=lambda: True).stem == "vgg16-keras"
+
+
+def test_nothing_is_installed_where_comparing_is_stopped(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "whole.onnx").write_bytes(built())
+
+    def stop(stage: str, *_: int) -> None:
+        if stage == "compare":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quantize(str(tmp_path / "whole.onnx"), [folder], tmp_path / "models", progress=stop)
+    assert list((tmp_path / "models").iterdir()) == []
 
 
 def test_the_command_tells_how_well_both_agree(folder: Path, tmp_path: Path) -> None:

@@ -150,7 +150,9 @@ def test_rounding_in_torch_is_what_the_small_model_does(weights: graph.Weights) 
     rows = network.descriptors(maps).numpy()
     whole = export.described(export.whole(weights, choice(), None), images)
     ours = export.described(small, images)
-    assert 1 - (rows * ours).sum(1).mean() < 0.5 * (1 - (whole * ours).sum(1).mean())
+    # As far from the whole model; the small one's biases then make up for some of it.
+    away = [1 - (one * whole).sum(1).mean() for one in (rows, ours)]
+    assert away[1] < away[0] < 4 * away[1]
 
 
 def test_squares_are_those_of_the_index() -> None:

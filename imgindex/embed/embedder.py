@@ -68,11 +68,13 @@ class Embedder:
         self.note = ""
         try:
             self.precision: str = self._open(chosen[0])
-        except DeviceError:
+        except DeviceError as error:
             if device != "auto":
                 raise
+            self.note = f"{error}; the CPU took its place"
             chosen, self._later = [Device("cpu")], []
             self.precision = self._open(chosen[0])
+        self._strict = device != "auto"
         self.device = ",".join(map(str, chosen))
         on_cards = chosen[0].on_card
         self._piece = _GPU_BATCH if on_cards else _CPU_BATCH
@@ -84,6 +86,18 @@ class Embedder:
         for _ in range(_SLOTS):
             self._slots.put(_Slot(session, device))
         return precision
+
+    def _open_others(self) -> None:
+        while self._later:
+            try:
+                self._open(self._later[0])
+            except DeviceError as error:
+                if self._strict:
+                    raise
+                self.note = f"{error}; the other cards took its place"
+                left = [one for one in self.device.split(",") if one != str(self._later[0])]
+                self.device = ",".join(left)
+            del self._later[0]
 
     def encode(self, pixels: Pixels) -> Rows:
         """Embed a batch.
@@ -106,9 +120,7 @@ class Embedder:
             rows = np.concatenate([self._rows(piece) for piece in pieces])
         else:
             with self._changing:
-                while self._later:
-                    self._open(self._later[0])
-                    del self._later[0]
+                self._open_others()
             with ThreadPoolExecutor(self._threads, "imgindex-card") as pool:
                 rows = np.concatenate(list(pool.map(self._rows, pieces)))
         with np.errstate(over="ignore", invalid="ignore"):
@@ -138,10 +150,11 @@ class Embedder:
             self._slots.put(slot)
         half = len(pixels) // 2
         with self._changing:
-            self._piece = min(self._piece, half)
+            if len(pixels) >= self._piece:
+                self._piece = half
             self.note = (
                 f"{slot.device} has no memory for {len(pixels)} pictures at once; "
-                f"embedding {self._piece} at a time"
+                f"embedding {half} at a time"
             )
         return np.concatenate([self._rows(pixels[:half]), self._rows(pixels[half:])])
 

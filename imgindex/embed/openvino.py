@@ -16,20 +16,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from imgindex.records import Pixels, Rows
+    from imgindex.records import Pixels, Precision, Rows
 
 
 class OpenVINOSession:
     """One compiled model; runs as a session of ONNX Runtime does."""
 
-    def __init__(self, path: Path) -> None:
-        """Compile a model for the CPU.
+    def __init__(self, path: Path, precision: Precision) -> None:
+        """Compile a model for the CPU, to compute in ``bfloat16`` or ``float32``.
 
         Raises:
             RuntimeError: OpenVINO does not know an operator in it.
         """
         core = _core()
-        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "bf16"}
+        hint = "bf16" if precision == "bfloat16" else "f32"
+        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
         self._compiled = core.compile_model(core.read_model(path), "CPU", hints)
         self._turn = threading.Lock()  # one call keeps every core busy, and two would meet in it
 

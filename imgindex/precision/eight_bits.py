@@ -24,6 +24,8 @@ from imgindex.errors import ModelFileError, SettingError
 from imgindex.graph import Sketch, check, read_card
 from imgindex.records import no_progress
 
+from .stored import parsed
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -107,7 +109,7 @@ class _Network:
     """
 
     def __init__(self, model: bytes) -> None:
-        self.proto = onnx.load_from_string(model)
+        self.proto = parsed(model)
         graph = self.proto.graph
         self._constants = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
         kinds = [node.op_type for node in graph.node]
@@ -120,7 +122,7 @@ class _Network:
         if not (kinds[first] == "Conv" and self.rest and set(kinds[:first]) <= _WAY_IN):
             raise ModelFileError("the network is not laid out as imgindex does it; import it again")
         self.factor, self.offset = np.ones(3), np.zeros(3)
-        self._reversed = kinds[0] == "Gather"
+        self._reversed = "Gather" in kinds[:first]
         for node in graph.node[:first]:
             if node.op_type == "Mul":
                 self.factor = self.factor * self._constants[node.input[1]]

@@ -6,8 +6,9 @@ What the card adds up stays in float32 there; sixteen bits hold what lies betwee
 from __future__ import annotations
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from .stored import parsed
 
 # Activations of the Keras weights reach some ten thousand, and float16 ends at 65,504. A network of
 # convolutions, ReLU and maxima may be scaled: its output is scaled the same.
@@ -24,7 +25,7 @@ def in_halves(model: bytes) -> bytes:
     Args:
         model: of VGG16, as `vgg16.build` makes it.
     """
-    proto = onnx.load_from_string(model)
+    proto = parsed(model)
     nodes = list(proto.graph.node)
     kinds = [node.op_type for node in nodes]
     first = last = kinds.index("Conv")

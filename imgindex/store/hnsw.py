@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from imgindex.errors import LibraryDamagedError, StoreError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -70,14 +71,18 @@ class Graph:
         self._side = folder / "graph.json"
         self._dimension = dimension
         self._generation = generation
-        self._index: hnswlib.Index | None = None
+        self._live: tuple[hnswlib.Index, int] | None = None  # with its rows: one is put for another
         self._growing: tuple[hnswlib.Index, int] | None = None
-        self.rows = 0
 
     @property
     def loaded(self) -> bool:
         """Whether the graph is in memory."""
-        return self._index is not None
+        return self._live is not None
+
+    @property
+    def rows(self) -> int:
+        """Rows that are in the graph in memory; 0 if there is none."""
+        return self._live[1] if self._live else 0
 
     def state(self, rows: int) -> str:
         """``ready``, ``stale``, ``damaged`` or ``none``, from the sidecar and the file's size."""
@@ -104,7 +109,7 @@ class Graph:
         Raises:
             LibraryDamagedError: the file is not the one that was saved.
         """
-        self._index, self.rows = self._read(rows)
+        self._live = self._read(rows)
 
     def update(self, vectors: Rows, progress: Progress) -> None:
         """Bring the saved graph up to the rows of ``vectors``; rebuild it where it cannot serve.
@@ -126,14 +131,15 @@ class Graph:
         finally:
             for left in self._path.parent.glob("graph.*part"):
                 left.unlink()
-        self._index, self.rows = index, rows
+        self._live = index, rows
 
-    def grow(self, vectors: Rows, progress: Progress) -> None:
+    def grow(self, vectors: Rows, progress: Progress, stop: threading.Event | None = None) -> None:
         """Add rows that the graph lacks, in memory; ``update`` goes on from there and saves.
 
         Args:
             vectors: see ``update``; between the two, rows may only be appended.
             progress: called with the stage ``index``.
+            stop: once it is set, no more are begun.
         """
         import numpy as np
 
@@ -144,9 +150,12 @@ class Graph:
         if index.get_max_elements() < rows:
             index.resize_index(max(rows, index.get_max_elements() * 3 // 2))
         for start in range(first, rows, CHUNK):
-            stop = min(rows, start + CHUNK)
-            index.add_items(vectors[start:stop], np.arange(start, stop))
-            progress("index", stop, rows)
+            if stop and stop.is_set():
+                rows = start
+                break
+            end = min(rows, start + CHUNK)
+            index.add_items(vectors[start:end], np.arange(start, end))
+            progress("index", end, rows)
         self._growing = index, rows
 
     @property
@@ -162,17 +171,24 @@ class Graph:
         """Rows that are in the graph being grown; 0 if there is none."""
         return self._growing[1] if self._growing else 0
 
-    def search(self, queries: Rows, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
-        """Nearest rows and their cosines, [q, k] each, or None where the graph finds fewer than k.
+    def search(
+        self, queries: Rows, k: int, rows: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
+        """Nearest rows and their cosines, [q, k] each.
+
+        None where the graph finds fewer than k, or where another thread has put another graph.
 
         Args:
             queries: float32 [q, d].
             k: at most the rows in the graph.
+            rows: how many the graph must hold.
         """
         import numpy as np
 
-        index = self._index
-        assert index is not None  # noqa: S101 - for the type checker; callers see to it
+        live = self._live
+        if live is None or live[1] != rows:
+            return None
+        index = live[0]
         index.set_ef(max(EF_SEARCH, 2 * k))
         try:
             labels, distances = index.knn_query(queries, k=k)
@@ -208,7 +224,7 @@ class Graph:
             asked = turn[start : start + CHUNK]
             reach = wide
             while len(asked):
-                found = self._found(vectors[rows[asked]], min(reach, len(vectors)))
+                found = self._found(vectors[rows[asked]], min(reach, len(vectors)), len(vectors))
                 if found is None or reach >= len(vectors):
                     out[asked] = nearest(vectors[rows], vectors[rows[asked]], wide)[0]
                     break
@@ -240,11 +256,13 @@ class Graph:
             pairs.append(np.column_stack([end[both] for end in ends]))
         return np.concatenate(pairs)
 
-    def _found(self, queries: Rows, k: int) -> NDArray[np.int64] | None:
+    def _found(self, queries: Rows, k: int, rows: int) -> NDArray[np.int64] | None:
         import numpy as np
 
-        index = self._index
-        assert index is not None  # noqa: S101 - for the type checker; callers see to it
+        live = self._live
+        if live is None or live[1] != rows:
+            return None
+        index = live[0]
         index.set_ef(max(_EF_NEIGHBOURS, k))
         try:
             return index.knn_query(queries, k=k)[0].astype(np.int64)

@@ -26,12 +26,13 @@ from imgindex.errors import (
     LibraryNotFoundError,
     StoreError,
 )
-from imgindex.records import Hit, IndexedFile, ModelPin, Picture, StoreStats, no_progress
+from imgindex.records import Hit, IndexedFile, ModelPin, Picture, StoreStats
 
 from .base import check_pin
 from .database import PRESENT, Database, portions
 from .groupings import KeptGroupings
-from .hnsw import CHUNK, Graph
+from .growth import Growth
+from .hnsw import Graph
 from .vectors import VectorFile
 from .view import View
 
@@ -71,7 +72,7 @@ class LocalStore(KeptGroupings):
         self._db = Database(self._folder / "library.sqlite")
         self._file: VectorFile | None = None
         self._graph: Graph | None = None
-        self._growth: threading.Thread | None = None
+        self._growth = Growth()
         self._view: View | None = None
         self._scans = 0
         try:
@@ -133,9 +134,12 @@ class LocalStore(KeptGroupings):
                 file.cut(self._count())
             try:
                 yield
+            except BaseException:
+                self._growth.end(early=True)
+                raise
             finally:
                 if outermost:
-                    self._grown()
+                    self._growth.end()
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -239,24 +243,8 @@ class LocalStore(KeptGroupings):
                 )
                 self._db.put("rows", first + len(at))
                 put(db, files)
-            self._grow(first + len(at))
-
-    def _grow(self, rows: int) -> None:
-        """Have the graph take in what was added, beside what the caller does meanwhile."""
-        graph = self._derived()
-        if graph is None or (self._growth and self._growth.is_alive()):
-            return
-        behind = rows - max(graph.reached, graph.saved)
-        if behind >= CHUNK:
-            self._growth = threading.Thread(
-                target=_grow, args=(graph, self._mapped()), name="imgindex-graph"
-            )
-            self._growth.start()
-
-    def _grown(self) -> None:
-        if self._growth:
-            self._growth.join()
-            self._growth = None
+            if graph := self._derived():
+                self._growth.begin(graph, first + len(at), self._mapped)
 
     def mark_missing(self, paths: Collection[str]) -> None:
         """See ``Store.mark_missing``."""
@@ -350,7 +338,7 @@ class LocalStore(KeptGroupings):
             graph = self._walkable(count, len(queries), way)
         fetch = min(k, count)
         while True:
-            found = graph.search(queries, fetch) if graph else None
+            found = graph.search(queries, fetch, count) if graph else None
             ran: Way = "hnsw" if found else "exact"
             where, cosines = found or nearest(view.rows, queries, fetch)
             lines = where.tolist()
@@ -415,9 +403,14 @@ class LocalStore(KeptGroupings):
 
     def _mistrust(self, graph: Graph, rows: int) -> None:
         """Have the next index run build a damaged graph anew; a writer at work does so anyway."""
-        with suppress(StoreError, OSError), self._held():
-            if not graph.sound(rows):
-                graph.discard()
+        if not self._writer.acquire(blocking=False):
+            return
+        try:
+            with suppress(StoreError, OSError), self._held():
+                if not graph.sound(rows):
+                    graph.discard()
+        finally:
+            self._writer.release()
 
     def _derived(self) -> Graph | None:
         with self._db.reading():
@@ -433,7 +426,7 @@ class LocalStore(KeptGroupings):
         graph = self._derived()
         if graph is not None and not graph.trusted(self._count()):
             with self.writing():
-                self._grown()
+                self._growth.end()
                 graph.update(self._mapped(), progress)
 
     def stats(self) -> StoreStats:
@@ -481,11 +474,6 @@ class LocalStore(KeptGroupings):
             progress("verify", min(rows, start + _VERIFY_BLOCK), rows)
         graph = self._derived()
         return wrong + (graph.verify(rows) if graph else [])
-
-
-def _grow(graph: Graph, vectors: Rows) -> None:
-    with suppress(Exception):  # whatever it is, ``refresh`` meets it again, and tells
-        graph.grow(vectors, no_progress)
 
 
 def _size(path: Path) -> int:

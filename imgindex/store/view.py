@@ -43,25 +43,29 @@ class View:
             return self._names
         self._looked_up += len(rows)
         if self._looked_up < _WORTH_READING_ALL * len(self.rows):
-            found: dict[int, str | None] = dict.fromkeys(rows)
-            with self._db.reading() as db:
-                for marks, some in portions(rows):
-                    found.update(
-                        db.execute(
-                            f"SELECT row, id FROM picture WHERE row IN ({marks}) AND {PRESENT}",  # noqa: S608 - question marks and a constant
-                            some,
-                        ).fetchall()
-                    )
-            return found
+            return self._some(rows)
         names: list[str | None] = [None] * len(self.rows)
         with self._db.snapshot() as db:
-            if self._db.moment() != self.version:  # whoever changed it sees to the next view
-                self._looked_up = 0
-                return self.names(rows)
+            if self._db.moment() != self.version:  # the next search takes another view
+                return self._some(rows)
             for row, name in db.execute(
                 "SELECT row, id FROM picture WHERE row IN "
                 "(SELECT picture FROM file WHERE NOT missing)"
             ):
+                if not 0 <= row < len(names):
+                    raise self._db.damaged(f"picture {name} claims row {row} of {len(names)}")
                 names[row] = name
         self._names = names
         return names
+
+    def _some(self, rows: Collection[int]) -> dict[int, str | None]:
+        found: dict[int, str | None] = dict.fromkeys(rows)
+        with self._db.reading() as db:
+            for marks, some in portions(rows):
+                found.update(
+                    db.execute(
+                        f"SELECT row, id FROM picture WHERE row IN ({marks}) AND {PRESENT}",  # noqa: S608 - question marks and a constant
+                        some,
+                    ).fetchall()
+                )
+        return found
