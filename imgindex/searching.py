@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Query = str | os.PathLike[str]
 
 _ID = re.compile(r"[0-9a-fA-F]{4,32}")
+_WHOLE_ID = re.compile(r"[0-9a-f]{32}")
 _AT_ONCE = 256
 _WORTH_THREADS = 2
 _WAYS: tuple[Way, ...] = ("exact", "hnsw")
@@ -193,13 +194,20 @@ def _answer(
 
 
 def _asked(resources: Resources, queries: Sequence[Query]) -> list[_Asked]:
-    """Find out what queries are: files are read and decoded in threads, ids looked up."""
-    files = [query for query in queries if _is_file(query)]
-    if len(files) < _WORTH_THREADS:
-        return [_ask(resources, query) for query in queries]
-    threads = min(len(files), os.cpu_count() or 1)
-    read = ahead(partial(_ask, resources), queries, threads=threads, depth=len(queries))
-    return list(read)
+    """Find out what queries are: ids are looked up at once, files read in threads."""
+    ids = {query for query in queries if isinstance(query, str) and _WHOLE_ID.fullmatch(query)}
+    ids = {text for text in ids if not os.path.lexists(text)}
+    known = dict(zip(*resources.store().vectors(ids), strict=True)) if ids else {}
+    others = [query for query in queries if query not in known]
+    if len(others) < _WORTH_THREADS:
+        read = iter([_ask(resources, query) for query in others])
+    else:
+        threads = min(len(others), os.cpu_count() or 1)
+        read = ahead(partial(_ask, resources), others, threads=threads, depth=len(others))
+    return [
+        _Asked(query, known[query]) if isinstance(query, str) and query in known else next(read)
+        for query in queries
+    ]
 
 
 def _ask(resources: Resources, query: Query) -> _Asked:
@@ -264,7 +272,7 @@ def _matches(
     paths: Mapping[str, list[str]], query: str, its_id: str | None, hits: Sequence[Hit]
 ) -> list[Match]:
     """Name the files of hits: the query's own path where it is one, else the first still there."""
-    own = _absolute(query)
+    own = "" if query == its_id else _absolute(query)
     if its_id is not None:
         # Itself first, also where files of other bytes hold the very same pixels.
         hits = [Hit(its_id, 1.0), *(hit for hit in hits if hit.id != its_id)]

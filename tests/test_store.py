@@ -508,6 +508,13 @@ def test_an_id_is_found_by_its_beginning(store: Store) -> None:
     assert store.resolve("aaaa") == [known[1]]
     assert store.picture("aaaa") is None
     assert store.vector("aaaa") is None
+    assert store.vectors(["aaaa"])[0] == ()
+    # Missing, unknown and repeated ones are nothing special.
+    some, rows = store.vectors([known[3], known[0], "c" * 32, known[1], known[3]])
+    assert some == (known[1], known[3])
+    for picture_id, row in zip(some, rows, strict=True):
+        np.testing.assert_array_equal(row, store.vector(picture_id))
+    assert store.vectors([])[0] == ()
 
 
 # Searching

@@ -108,8 +108,12 @@ class Store(Protocol):
     def vector(self, picture_id: str) -> Rows | None:
         """The row of one picture, float32 [d], or None if it is not here."""
 
-    def vectors(self) -> tuple[tuple[str, ...], Rows]:
-        """All pictures with a present file: ids ascending, and their rows, float32 [n, d]."""
+    def vectors(self, ids: Collection[str] | None = None) -> tuple[tuple[str, ...], Rows]:
+        """Pictures with a present file: ids ascending, and their rows, float32 [n, d].
+
+        Args:
+            ids: which of them; None for all. Others are left out.
+        """
 
     def search(
         self, queries: Rows, k: int, *, way: Way | None = None

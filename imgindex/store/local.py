@@ -309,12 +309,16 @@ class LocalStore(KeptGroupings):
             found = db.execute("SELECT row FROM picture WHERE id = ?", (picture_id,)).fetchone()
         return None if found is None else self._mapped()[found[0]].copy()
 
-    def vectors(self) -> tuple[tuple[str, ...], Rows]:
+    def vectors(self, ids: Collection[str] | None = None) -> tuple[tuple[str, ...], Rows]:
         """See ``Store.vectors``."""
+        query = f"SELECT id, row FROM picture WHERE {PRESENT}"
         with self._db.snapshot() as db:
-            found = db.execute(
-                f"SELECT id, row FROM picture WHERE {PRESENT} ORDER BY id"
-            ).fetchall()
+            if ids is None:
+                found = db.execute(f"{query} ORDER BY id").fetchall()
+            else:
+                parts = portions(dict.fromkeys(ids))
+                asked = (db.execute(f"{query} AND id IN ({m})", some) for m, some in parts)
+                found = sorted(pair for part in asked for pair in part)
             mapped = self._mapped()
         return (
             tuple(picture_id for picture_id, _ in found),

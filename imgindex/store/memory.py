@@ -141,15 +141,16 @@ class MemoryStore:
         """See ``Store.vector``."""
         return self._rows.get(picture_id)
 
-    def vectors(self) -> tuple[tuple[str, ...], Rows]:
+    def vectors(self, ids: Collection[str] | None = None) -> tuple[tuple[str, ...], Rows]:
         """See ``Store.vectors``."""
         with self._lock:
-            ids = tuple(sorted(self._present()))
+            present = self._present()
+            kept = tuple(sorted(present if ids is None else set(present) & set(ids)))
             dimension = self._pin.dimension if self._pin else 0
-            rows = np.empty((len(ids), dimension), np.float32)
-            for at, picture_id in enumerate(ids):
+            rows = np.empty((len(kept), dimension), np.float32)
+            for at, picture_id in enumerate(kept):
                 rows[at] = self._rows[picture_id]
-        return ids, rows
+        return kept, rows
 
     def search(
         self,
