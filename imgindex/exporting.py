@@ -6,7 +6,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from .export import Export
-from .records import Member
+from .records import Member, lineages
 from .regrouping import memberships
 from .telling import tightness
 
@@ -33,13 +33,8 @@ def members(store: Store, kept: Grouping) -> list[Member]:
 def export_of(store: Store, kept: Grouping) -> Export:
     """A grouping as exports see it; groups whose files have all vanished are left out."""
     found = members(store, kept)
-    parents = {group.id: group.parent for group in kept.every_group}
-    here = set()
-    for part in {member.part for member in found}:
-        group: int | None = part
-        while group in parents:
-            here.add(group)
-            group = parents[group]
+    around = lineages(kept.every_group)
+    here = {group for part in {member.part for member in found} for group in around.get(part, ())}
 
     @cache
     def held() -> tuple[dict[str, int], Rows]:

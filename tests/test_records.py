@@ -34,6 +34,7 @@ from imgindex.records import (
     Skipped,
     Status,
     StoreStats,
+    lineages,
     to_json,
 )
 
@@ -222,3 +223,14 @@ def test_records_inside_records_become_plain_too() -> None:
     assert [type(value) for value in grouping["exemplars"]] == [bool, bool]
     assert to_json(np.float32(0.5)) == 0.5
     assert type(to_json(np.float32(0.5))) is float
+
+
+def test_a_lineage_climbs_to_the_outermost_group() -> None:
+    groups = [
+        Group(7, 2, "a", (), parent=4),
+        Group(4, 5, "a", (), parent=1),
+        Group(1, 9, "a", ()),
+        Group(8, 3, "b", (), parent=99),  # which is not among them
+    ]
+    assert lineages(groups) == {7: (7, 4, 1), 4: (4, 1), 1: (1,), 8: (8,)}
+    assert lineages([]) == {}

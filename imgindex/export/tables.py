@@ -7,7 +7,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from imgindex.records import NOISE, no_progress, to_json
+from imgindex.records import NOISE, lineages, no_progress, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,13 +53,11 @@ def json_text(export: Export, progress: Progress = no_progress) -> Iterator[str]
     UTF-8 keeps its surrogate escapes, as ``\udcXX``.
     """
     members = export.by_group()
-    inside = {group.id: group.parent for group in export.subgroups}
-    ids: dict[int | None, set[str]] = {}
+    around = lineages([*export.groups, *export.subgroups])
+    ids: dict[int, set[str]] = {}
     for member in export.members:
-        group: int | None = member.part
-        while group is not None:
+        for group in around.get(member.part, ()):
             ids.setdefault(group, set()).add(member.id)
-            group = inside.get(group)
     near = _near(export, progress)
     document = {
         "library": export.library,
@@ -91,7 +89,7 @@ def _near(export: Export, progress: Progress) -> dict[str, Near]:
     return near
 
 
-def _told(export: Export, group: Group, ids: Mapping[int | None, set[str]]) -> dict[str, Any]:
+def _told(export: Export, group: Group, ids: Mapping[int, set[str]]) -> dict[str, Any]:
     told: dict[str, Any] = to_json(group)
     if export.tightness is not None:
         told["tightness"] = float(f"{export.tightness(sorted(ids[group.id])):.6g}")

@@ -38,6 +38,7 @@ from .groups import (
     GroupingSettings,
     Member,
     SizedGroup,
+    lineages,
 )
 from .models import (
     ModelCard,
@@ -93,6 +94,7 @@ __all__ = [
     "Status",
     "StoreStats",
     "Way",
+    "lineages",
     "no_progress",
     "to_json",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -42,6 +42,18 @@ class Group:
     name: str | None = None
     cover: str | None = None
     parent: int | None = None
+
+
+def lineages(groups: Iterable[Group]) -> dict[int, tuple[int, ...]]:
+    """Each group's id, with the ids of those among the others that it lies in, itself first."""
+    parents = {group.id: group.parent for group in groups}
+
+    def climb(group: int | None) -> Iterator[int]:
+        while group is not None and group in parents:
+            yield group
+            group = parents[group]
+
+    return {group: tuple(climb(group)) for group in parents}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +165,11 @@ class Grouping:
 
     def members(self) -> dict[int, list[int]]:
         """The places in ``ids`` of each group's pictures, those of its parts included."""
-        parents = {group.id: group.parent for group in self.every_group}
-        members: dict[int, list[int]] = {group: [] for group in parents}
+        around = lineages(self.every_group)
+        members: dict[int, list[int]] = {group: [] for group in around}
         for at, part in enumerate(self.parts.tolist()):
-            group: int | None = part
-            while group in members:
+            for group in around.get(part, ()):
                 members[group].append(at)
-                group = parents[group]
         return members
 
     def counted(self, further: Sequence[Group] = ()) -> Grouping:
