@@ -375,6 +375,8 @@ def test_the_command_tells_how_well_both_agree(folder: Path, tmp_path: Path) -> 
     report = json.loads(command("quantize", "whole", str(folder), "--name", "other", "--json"))
     assert list(report) == [field.name for field in dataclasses.fields(QuantizeReport)]
     assert json.loads(command("info", "other", "--json"))["precision"] == "int8"
+    assert re.search(r"^other .* squash, int8$", command("list"), re.MULTILINE)
+    assert re.search(r"^whole .* squash$", command("list"), re.MULTILINE)
 
 
 def test_too_few_pictures_are_told(folder: Path, model_file: Path, tmp_path: Path) -> None:

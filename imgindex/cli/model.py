@@ -359,8 +359,9 @@ def _in_words(card: ModelCard) -> str:
     from imgindex.graph import printable
 
     kind = "" if card.trained else "random weights, "
+    bits = "" if card.precision == "float32" else f", {card.precision}"
     return printable(
-        f"{kind}{card.architecture} {card.layer} {card.pooling}, {card.size} px {card.fit}"
+        f"{kind}{card.architecture} {card.layer} {card.pooling}, {card.size} px {card.fit}{bits}"
     )
 
 
