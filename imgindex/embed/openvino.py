@@ -1,7 +1,7 @@
 """OpenVINO in ONNX Runtime's place, where it is installed and the processor computes in bfloat16.
 
 With matrix tiles (AMX) it embeds seven times as fast as float32, and what it gives may lie in one
-library with that; ONNX Runtime does not use them for float models. Elsewhere neither is faster.
+library with that; ONNX Runtime does not use them for float models. In float32 it is no faster.
 """
 
 from __future__ import annotations
