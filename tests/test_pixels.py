@@ -91,7 +91,7 @@ def test_every_suffix_is_lower_case_and_one_that_pillow_reads_as_a_format_on_the
     known = Image.registered_extensions()
     for suffix in pixels.SUFFIXES:
         assert suffix == suffix.lower()
-        assert known[suffix] in {*pixels._FORMATS, "MPO"}
+        assert known[suffix] in {*pixels.reading._FORMATS, "MPO"}
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I", "I;16", "F"])
@@ -346,7 +346,7 @@ def test_a_drafted_photo_looks_like_the_whole_one(monkeypatch: pytest.MonkeyPatc
     image = Image.fromarray(np.asarray(image) // 2 + grain)
     data = pictures.jpeg(image, quality=90)
     drafted = decode(data, size=224)
-    monkeypatch.setattr(pixels, "_DRAFTED", ())
+    monkeypatch.setattr(pixels.reading, "_DRAFTED", ())
     whole = decode(data, size=224)
     assert (drafted.width, drafted.height) == (whole.width, whole.height) == (4000, 3000)
     assert not np.array_equal(drafted.pixels, whole.pixels)
@@ -355,13 +355,13 @@ def test_a_drafted_photo_looks_like_the_whole_one(monkeypatch: pytest.MonkeyPatc
 
 def test_a_draft_is_never_smaller_than_twice_the_square(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    fit = pixels._fit
+    fit = pixels.decoding._fit
 
     def noting(image: Image.Image, size: int, how: Fit) -> Image.Image:
         sizes.append(image.size)
         return fit(image, size, how)
 
-    monkeypatch.setattr(pixels, "_fit", noting)
+    monkeypatch.setattr(pixels.decoding, "_fit", noting)
     for width, height in [(2000, 1500), (2000, 130), (129, 128), (512, 511), (100, 90)]:
         decode(pictures.jpeg(Image.new("RGB", (width, height))), size=64)
     assert sizes == [(250, 188), (2000, 130), (129, 128), (256, 256), (100, 90)]
@@ -471,7 +471,7 @@ def test_too_little_memory_is_a_reason_of_its_own(monkeypatch: pytest.MonkeyPatc
     def fail(_: Image.Image) -> Image.Image:
         raise MemoryError
 
-    monkeypatch.setattr(pixels, "_rgb", fail)
+    monkeypatch.setattr(pixels.reading, "_rgb", fail)
     assert reason(pictures.png()) == "too large for the free memory"
 
 

@@ -21,6 +21,7 @@ LAYERS = (
     {"cli"},
     {"__init__"},
     {"library"},
+    {"grouped"},
     {"indexing", "searching", "results", "exporting", "mapping"},
     {"telling"},
     {"decisions"},
@@ -186,7 +187,12 @@ def test_modules_are_of_a_size_to_read(path: Path) -> None:
 def test_exports_exist_and_are_documented() -> None:
     for name in imgindex.__all__:
         assert getattr(imgindex, name).__doc__, name
-    for name, member in vars(imgindex.Library).items():
+    members = {
+        name: member
+        for part in imgindex.Library.__mro__[:-1]
+        for name, member in vars(part).items()
+    }
+    for name, member in members.items():
         if not name.startswith("_"):
             assert member.__doc__, f"Library.{name}"
 

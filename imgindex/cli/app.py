@@ -15,8 +15,8 @@ from imgindex.errors import SettingError
 from imgindex.records import MIN_CLUSTER_SIZE, NOISE, ClusterReport, Space, to_json
 from imgindex.searching import RecallReport  # noqa: TC001 - as above
 
-from . import found, groups, model
-from .map import EXAMPLES, draw
+from . import groups, index, model, search
+from . import map as chart
 from .options import (  # noqa: TC001 - typer reads the annotations
     JsonOption,
     LibraryOption,
@@ -58,25 +58,6 @@ Begin with:
 app.add_typer(groups.app, name="groups")
 app.add_typer(model.app, name="model")
 
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="NAME",
-        help="Model to use, by name or file; see: imgindex model list.",
-        show_default=False,
-    ),
-]
-DeviceOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="DEVICE",
-        help="auto, cpu, openvino, cuda, cuda:N, tensorrt [default: auto].",
-        show_default=False,
-    ),
-]
-
 
 def main() -> None:
     """Run the command line."""
@@ -109,146 +90,8 @@ def _root(
     pass
 
 
-@app.command(
-    epilog="""\b
-Examples:
-  imgindex index ~/Pictures
-  imgindex index ~/Pictures /mnt/archive --prune
-  imgindex index catalogue/ --library catalogue.imgindex --json
-"""
-)
-@command
-def index(  # noqa: PLR0913 - one parameter an option
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Folders to walk, and files.")
-    ],
-    *,
-    library: LibraryOption = None,
-    model: ModelOption = None,
-    device: DeviceOption = None,
-    max_megapixels: MegapixelsOption = None,
-    prune: Annotated[
-        bool, typer.Option("--prune", help="Forget files that have vanished for good.")
-    ] = False,
-    json: JsonOption = False,
-) -> None:
-    """Index pictures: embed the new and changed ones, look briefly at the others.
-
-    A run that is stopped keeps what it has done; the next one goes on from there. Hidden files
-    and folders (.name) are passed over. Exits with 3 when files had to be skipped.
-    """
-    with (
-        Library(library, model=model, device=device, max_megapixels=max_megapixels) as opened,
-        progress_bar() as progress,
-    ):
-        report = opened.add(paths, prune=prune, progress=progress)
-        where = opened.settings.library
-    if json:
-        as_json(report)
-    else:
-        speed = f", {report.images_per_second:.1f} a second" if report.added else ""
-        device_used = f" on {report.device}" if report.device else ""
-        if report.precision not in {None, "float32"}:
-            device_used += f" in {report.precision}"
-        line(
-            f"{counted(report.added, 'picture')} embedded{device_used} with {report.model} "
-            f"in {duration(report.seconds)}{speed}"
-        )
-        line(
-            f"reused {report.reused:,} · moved {report.moved:,} · removed {report.removed:,} · "
-            f"unchanged {report.unchanged:,} · skipped {len(report.skipped):,}"
-        )
-        line(f"library {where}")
-        skipped_lines(report.skipped)
-    if report.note:
-        note(f"note: {report.note}")
-    if report.model.startswith("untrained"):
-        note(
-            f"note: the model '{report.model}' has random weights; it finds only very similar "
-            "pictures. For real use: imgindex model pull, and a new library"
-        )
-    if report.skipped:
-        raise typer.Exit(SKIPPED)
-
-
-@app.command(
-    epilog="""\b
-Examples:
-  imgindex search photo.jpg
-  imgindex search photo.jpg -k 50 --min-score 0.8 --json
-  imgindex search photo.jpg --paths -0 | xargs -0 open
-  imgindex search photo.jpg --html found.html
-  ls *.jpg | imgindex search --batch - > found.jsonl
-"""
-)
-@command
-def search(  # noqa: PLR0913 - one parameter an option
-    query: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="QUERY",
-            help="A picture file, or the id of an indexed picture.",
-            show_default=False,
-        ),
-    ] = None,
-    *,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many matches at most.")] = 20,
-    min_score: Annotated[
-        float | None,
-        typer.Option(
-            min=-1, max=1, help="Leave out matches with a lower cosine.", show_default=False
-        ),
-    ] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="Compare every picture.")] = False,
-    json: JsonOption = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Write the matches as CSV.")] = False,
-    paths: Annotated[bool, typer.Option("--paths", help="Write paths only, one a line.")] = False,
-    null: Annotated[
-        bool, typer.Option("-0", help="With --paths: end each with NUL, for xargs -0.")
-    ] = False,
-    html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page.", show_default=False)
-    ] = None,
-    montage: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.png", help="Draw a contact sheet.", show_default=False),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace the file of --html or --montage.")
-    ] = False,
-    batch: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="Answer the queries in this file (- for standard input), one a line, "
-            "as JSON Lines.",
-            show_default=False,
-        ),
-    ] = None,
-    thumbnails: Annotated[
-        bool, typer.Option(help="Show thumbnails in a terminal that can.")
-    ] = True,
-    library: LibraryOption = None,
-    model: ModelOption = None,
-    device: DeviceOption = None,
-    max_megapixels: MegapixelsOption = None,
-) -> None:
-    """Find what looks like a picture: the query itself first, if it is indexed."""
-    if (query is None) == (batch is None):
-        raise SettingError("give one picture (or its id) as QUERY, or many with --batch FILE")
-    shape = found.Shape.chosen(json=json, csv=csv, paths=paths, null=null)
-    if batch is not None and (html or montage or shape is not found.Shape.TABLE):
-        raise SettingError(
-            "--batch writes JSON Lines: leave --json, --csv, --paths, --html and --montage out"
-        )
-    with Library(library, model=model, device=device, max_megapixels=max_megapixels) as opened:
-        if batch is not None:
-            found.answer_batch(opened, batch, k, min_score, exact=exact)
-            return
-        result = opened.search(str(query), k, min_score=min_score, exact=exact)
-        found.write_files(opened, result, html=html, montage=montage, force=force)
-        if shape is not found.Shape.TABLE or not (html or montage):
-            found.show(opened, result, shape, thumbnails=thumbnails)
+app.command("index", epilog=index.EXAMPLES)(index.add)
+app.command("search", epilog=search.EXAMPLES)(search.find)
 
 
 @app.command(
@@ -412,7 +255,7 @@ def export(  # noqa: PLR0913 - one parameter an option
         raise typer.Exit(SKIPPED)
 
 
-app.command("map", epilog=EXAMPLES)(draw)
+app.command("map", epilog=chart.EXAMPLES)(chart.draw)
 
 
 @app.command(epilog="\b\nExamples:\n  imgindex status --json\n  imgindex status --check-recall\n")

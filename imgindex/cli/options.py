@@ -26,3 +26,21 @@ MegapixelsOption = Annotated[
         show_default=False,
     ),
 ]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="Model to use, by name or file; see: imgindex model list.",
+        show_default=False,
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DEVICE",
+        help="auto, cpu, openvino, cuda, cuda:N, tensorrt [default: auto].",
+        show_default=False,
+    ),
+]

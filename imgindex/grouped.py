@@ -1,0 +1,259 @@
+"""What a library can do with its groups: find them, tell of them, take decisions, write them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from .decisions import decide, decided
+from .errors import GroupingError, PictureError, QueryError, SettingError
+from .records import MIN_CLUSTER_SIZE, Grouping, no_progress
+from .regrouping import cluster
+from .searching import identify
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .export import Kind, Link
+    from .mapping import MapReport
+    from .records import Change, Decision, ExportReport, Member, Progress, Space
+    from .resources import Resources
+    from .searching import Query
+    from .telling import GroupReport
+
+_THUMBNAIL = 320
+
+
+class Grouped:
+    """The part of a ``Library`` that deals with groups."""
+
+    _resources: Resources
+
+    def thumbnail(self, path: str, side: int = _THUMBNAIL) -> bytes | None:
+        """A small JPEG of a picture file, or None if it cannot be read.
+
+        Args:
+            path: the file.
+            side: its longer side in pixels.
+        """
+        try:
+            return self._resources.thumbnail(path, side)
+        except PictureError:
+            return None
+
+    def cluster(  # noqa: PLR0913 - each is a setting of its own, by keyword
+        self,
+        *,
+        min_cluster_size: int = MIN_CLUSTER_SIZE,
+        about: int | None = None,
+        min_samples: int = 5,
+        space: Space = "neighbourhood",
+        anew: bool = False,
+        progress: Progress = no_progress,
+    ) -> Grouping:
+        """Discover groups by HDBSCAN, and keep the grouping.
+
+        A group that was there before keeps its id. Unless the last grouping is stale, what was
+        found is a starting point: pictures stay where they were laid out, and groups stay unless
+        others are clearly better.
+
+        Args:
+            min_cluster_size: smallest number of pictures that counts as a group, at least 2.
+            about: how many groups are wished for; chooses ``min_cluster_size``, on the same tree.
+            min_samples: how many neighbours make a place dense, at least 1; more gives fewer,
+                tighter groups and more noise.
+            space: ``neighbourhood``, in which pictures are near when they share neighbours: groups
+                as people see them; or ``descriptor``, the embeddings as they are: faithful to
+                their cosines, and on photos mostly a few large groups and noise.
+            anew: begin as if there were no grouping yet; ids are kept all the same.
+            progress: stages ``neighbours``, ``neighbourhood``, ``distances``, ``spanning tree``.
+
+        Returns:
+            The grouping; ``labels`` has the ids of groups, -1 for noise.
+
+        Raises:
+            SettingError: a setting is out of range.
+            GroupingError: there are no pictures.
+            LibraryNotFoundError: there is no library.
+        """
+        return cluster(
+            self._resources,
+            min_cluster_size=min_cluster_size,
+            about=about,
+            min_samples=min_samples,
+            space=space,
+            anew=anew,
+            progress=progress,
+        )
+
+    def grouping(self) -> Grouping:
+        """The grouping made last, with new pictures in it and decisions applied.
+
+        Raises:
+            GroupingError: there is none yet.
+            LibraryNotFoundError: there is no library.
+        """
+        store, _ = self._resources.filled()
+        kept = decided(store)
+        if kept is None:
+            raise GroupingError(f"the library {store.url} has no groups yet; run: imgindex cluster")
+        return kept
+
+    def group(self, group_id: int) -> GroupReport:
+        """All that can be told of one group.
+
+        Raises:
+            GroupingError: there is no grouping yet.
+            QueryError: there is no such group.
+        """
+        from .telling import report
+
+        kept = self.grouping()
+        self._check_group(kept, group_id)
+        return report(self._resources.store(), kept, group_id)
+
+    def history(self) -> list[Change]:
+        """What became of groups in every run so far, oldest first."""
+        return self._resources.store().history()
+
+    def name_group(self, group_id: int, name: str) -> Decision:
+        """Call a group by a name, in place of the one it has.
+
+        Raises:
+            GroupingError: there is no grouping yet.
+            QueryError: there is no such group.
+            SettingError: the name is empty.
+        """
+        if not name.strip():
+            raise SettingError("a name cannot be empty; forget the decision to take one away")
+        self._check_group(self.grouping(), group_id)
+        return decide(self._resources.store(), "name", group=group_id, name=name)
+
+    def pin_cover(self, group_id: int, picture: Query) -> Decision:
+        """Have a picture stand for its group, in place of the medoid.
+
+        Raises:
+            GroupingError: there is no grouping yet.
+            QueryError: there is no such group, or the picture is not in it.
+        """
+        kept = self.grouping()
+        self._check_group(kept, group_id)
+        picture_id = identify(self._resources, picture)
+        if picture_id not in {kept.ids[at] for at in kept.members()[group_id]}:
+            raise QueryError(f"{os.fspath(picture)} is not in group {group_id}; choose a member")
+        return decide(self._resources.store(), "cover", group=group_id, pictures=[picture_id])
+
+    def together(self, pictures: Sequence[Query]) -> Decision:
+        """Say that pictures belong together, in the group of the one that is firmest in its own.
+
+        Where all of them are noise they form a group.
+
+        Raises:
+            QueryError: one is not a picture of the library.
+            SettingError: there are fewer than two different ones.
+        """
+        ids = [identify(self._resources, picture) for picture in pictures]
+        return decide(self._resources.store(), "together", pictures=ids)
+
+    def apart(self, pictures: Sequence[Query]) -> Decision:
+        """Say that pictures do not belong in the group of the first one.
+
+        They go where their neighbours in other groups are, or become noise.
+
+        Raises:
+            QueryError: one is not a picture of the library.
+            SettingError: there are fewer than two different ones.
+        """
+        ids = [identify(self._resources, picture) for picture in pictures]
+        return decide(self._resources.store(), "apart", pictures=ids)
+
+    def decisions(self) -> list[Decision]:
+        """What was decided and holds, by number."""
+        return self._resources.store().decisions()
+
+    def forget(self, number: int) -> None:
+        """Forget a decision: everything is as if it had never been made.
+
+        Raises:
+            QueryError: there is none of that number.
+        """
+        if not self._resources.store().withdraw(number):
+            raise QueryError(f"there is no decision {number}; see: imgindex groups decisions")
+
+    @staticmethod
+    def _check_group(kept: Grouping, group_id: int) -> None:
+        if all(group.id != group_id for group in kept.every_group):
+            raise QueryError(f"there is no group {group_id}; see: imgindex groups")
+
+    def members(self) -> list[Member]:
+        """Every present file of the grouping made last, with its picture's place in it.
+
+        Raises:
+            GroupingError: there is no grouping yet.
+        """
+        from .exporting import members
+
+        kept = self.grouping()
+        return members(self._resources.store(), kept)
+
+    def export(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        kind: Kind | None = None,
+        link: Link = "symlink",
+        force: bool = False,
+        progress: Progress = no_progress,
+    ) -> ExportReport:
+        """Write the grouping made last as CSV, JSON, a tree of folders or a gallery page.
+
+        Args:
+            target: ``.csv``, ``.json`` or ``.html`` file, or a folder that is new or empty.
+            kind: ``csv``, ``json``, ``html`` or ``folders``; None goes by the target's suffix.
+            link: what the folders hold: ``symlink``, ``hardlink`` or ``copy``.
+            force: replace a file that is there; folders are never replaced.
+            progress: stage ``export``.
+
+        Raises:
+            GroupingError: there is no grouping yet.
+            ExportError: the target is taken, or cannot be written.
+        """
+        from . import export
+        from .exporting import export_of
+
+        kept = self.grouping()
+        return export.write(
+            self._resources.target(target, force=force),
+            export_of(self._resources.store(), kept),
+            kind=kind,
+            link=link,
+            thumbnail=self.thumbnail,
+            force=force,
+            progress=progress,
+        )
+
+    def map(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        size: tuple[int, int] = (2400, 1800),
+        force: bool = False,
+        progress: Progress = no_progress,
+    ) -> MapReport:
+        """Draw the library on a map: what is alike lies together, coloured by group.
+
+        Args:
+            target: an ``.html`` file, a page to walk about in, or a ``.png`` file.
+            size: width and height of the PNG file in pixels.
+            force: replace a file that is there.
+            progress: stages ``neighbours``, ``layout`` and ``thumbnails``.
+
+        Raises:
+            ExportError: the target is of no such kind, is taken, or cannot be written.
+            SettingError: the size is out of range.
+            GroupingError: there are no pictures.
+        """
+        from . import mapping
+
+        place = self._resources.target(target, force=force)
+        return mapping.draw(self._resources, place, size, force=force, progress=progress)

@@ -1,0 +1,116 @@
+"""Picture files to what the network reads, and to thumbnails."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+from imgindex.errors import SettingError
+from imgindex.records import Fit
+
+from .reading import read
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from imgindex.records import Pixels
+
+VERSION = 1
+"""Of the preprocessing; raised whenever the same bytes would give other pixels than before."""
+
+_PAD_GREY = (128, 128, 128)
+_REDUCING_GAP = 3.0  # from here on Pillow's two-step resizing cannot be told from one step
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """A picture ready for the network, and what its file says of it.
+
+    Attributes:
+        pixels: uint8 [s, s, 3], RGB, C-contiguous.
+        width: of the whole picture in pixels, after orientation.
+        height: of the whole picture in pixels, after orientation.
+        format: Pillow's name of the format, for example ``JPEG``.
+        taken: when it was taken by the camera's clock, ISO 8601 without a zone, or None.
+    """
+
+    pixels: Pixels
+    width: int
+    height: int
+    format: str
+    taken: str | None
+
+
+def decode(data: bytes, *, size: int, fit: Fit, max_megapixels: float) -> Decoded:
+    """Decode a picture file to a square of pixels.
+
+    The first frame of a moving picture and the first page of a document count. Transparent parts
+    lie on white; 16-bit values keep their upper 8 bits; the EXIF orientation is applied. Colours
+    are taken as sRGB. JPEG files are decoded at an eighth, a quarter or half of their size where
+    that leaves both sides at least ``2 * size`` long.
+
+    Args:
+        data: the file's bytes.
+        size: side s of the square.
+        fit: ``squash`` both sides to s, ``crop`` the centre square, or ``pad`` with grey 128.
+        max_megapixels: the largest picture to decode, in millions of pixels.
+
+    Raises:
+        PictureError: the bytes are not a picture that is read, are damaged, or are too large.
+        SettingError: ``size`` or ``fit`` is not possible.
+    """
+    import numpy as np
+
+    if size < 1:
+        raise SettingError(f"size must be at least 1 pixel, not {size}")
+    if fit not in get_args(Fit):
+        raise SettingError(f"fit must be one of {', '.join(get_args(Fit))}, not {fit!r}")
+    upright = read(data, 2 * size, max_megapixels)
+    pixels = np.array(_fit(upright.image, size, fit))
+    return Decoded(pixels, upright.width, upright.height, upright.format, upright.taken)
+
+
+def thumbnail(data: bytes, side: int, *, max_megapixels: float) -> bytes:
+    """Make a small upright JPEG of a picture file, without its metadata.
+
+    Args:
+        data: the file's bytes.
+        side: length of the longer side; a smaller picture keeps its size.
+        max_megapixels: the largest picture to decode, in millions of pixels.
+
+    Raises:
+        PictureError: as ``decode``.
+        SettingError: ``side`` is below 1.
+    """
+    from PIL import Image
+
+    if side < 1:
+        raise SettingError(f"side must be at least 1 pixel, not {side}")
+    image = read(data, side, max_megapixels).image
+    image.thumbnail((side, side), Image.Resampling.BICUBIC, _REDUCING_GAP)
+    image.info = {}  # Pillow would write the comment, and where the picture was taken, from here
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=80, optimize=True)
+    return file.getvalue()
+
+
+def _fit(image: Image.Image, size: int, fit: Fit) -> Image.Image:
+    """Bring an RGB picture to size x size; see ``decode``."""
+    from PIL import Image
+
+    width, height = image.size
+    cubic = Image.Resampling.BICUBIC
+    if fit == "pad":
+        scale = size / max(width, height)
+        inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+        square = Image.new("RGB", (size, size), _PAD_GREY)
+        small = image.resize(inner, cubic, reducing_gap=_REDUCING_GAP)
+        square.paste(small, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+        return square
+    box = None
+    if fit == "crop":
+        side = min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        box = (left, top, left + side, top + side)
+    return image.resize((size, size), cubic, box, reducing_gap=_REDUCING_GAP)

@@ -1,0 +1,266 @@
+"""Bytes of a picture file to upright RGB, whatever the file holds."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import os
+import re
+import struct
+import threading
+import warnings
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING
+
+from imgindex.errors import PictureError, PictureTooLargeError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+SUFFIXES = frozenset(
+    (
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".dib"),
+        *(".tif", ".tiff", ".avif", ".heic", ".heif", ".hif", ".ppm", ".pgm", ".pbm", ".pnm"),
+    )
+)
+"""Endings of the files that are read, lower-case with the dot."""
+
+# An allow-list: Pillow knows fifty more formats, whose parsers few people ever attacked or mended.
+# MPO comes in through JPEG. AVIF stands before HEIF, since either may bear the brand "mif1" and
+# only AVIF's reader refuses the other's files.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF", "PPM")
+_DRAFTED = ("JPEG", "MPO")
+
+_ORIENTATION, _DATE_TIME, _EXIF_IFD, _DATE_TIME_ORIGINAL = 0x0112, 0x0132, 0x8769, 0x9003
+_DATE = re.compile(r"(\d{4})\D(\d\d)\D(\d\d)\D(\d\d)\D(\d\d)\D(\d\d)", re.ASCII)
+_BROKEN_EXIF = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    AttributeError,
+    struct.error,
+)
+
+_BYTES_PER_PIXEL = 12  # the decoded picture, a converted copy and a turned one, 4 bytes each
+
+_limit_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Upright:
+    """A decoded picture: RGB, oriented, perhaps smaller than ``width`` x ``height`` of its file."""
+
+    image: Image.Image
+    width: int
+    height: int
+    format: str
+    taken: str | None
+
+
+def read(data: bytes, least: int, max_megapixels: float) -> Upright:
+    """Decode to upright RGB, at least ``least`` pixels on both sides if the picture has them."""
+    _prepare()
+    from PIL import Image, UnidentifiedImageError
+
+    if not data:
+        raise PictureError("empty file")
+    _permit(max_megapixels)
+    try:
+        return _upright(data, least, max_megapixels)
+    except PictureError:
+        raise
+    except UnidentifiedImageError as error:
+        if _begins_like_a_picture(data):
+            raise PictureError("truncated or damaged: its header cannot be read") from error
+        raise PictureError("not a picture, or of a format that is not read") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        pixels = re.search(r"\d+", str(error))
+        raise _too_large(float(pixels[0]) if pixels else math.inf, max_megapixels) from error
+    except MemoryError as error:
+        raise PictureTooLargeError("too large for the free memory") from error
+    except Exception as error:  # on hostile bytes Pillow raises nearly anything
+        detail = " ".join(str(error).split())[:80] or type(error).__name__
+        raise PictureError(f"truncated or damaged: {detail}") from error
+
+
+def default_max_megapixels() -> float:
+    """Choose the largest picture to decode from the machine's memory, in millions of pixels.
+
+    A quarter of the memory is shared by as many decoding threads as there are processors.
+
+    Returns:
+        A whole number between 64 and 1000; 178 (where Pillow by itself gives up) if the memory's
+        size cannot be told.
+    """
+    bytes_here = memory()
+    if bytes_here is None:
+        return 178.0
+    share = bytes_here / 4 / (os.cpu_count() or 1)
+    return float(min(max(share // (_BYTES_PER_PIXEL * 1_000_000), 64), 1000))
+
+
+def memory() -> int | None:
+    """The machine's memory in bytes; None where the system does not tell (Windows)."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+@cache
+def _prepare() -> None:
+    """Load Pillow's readers of the formats on the list, and quieten them.
+
+    Filters for warnings belong to the whole process: changing them around each call would let
+    threads undo one another's changes. So Pillow's remarks on odd files are silenced once, here;
+    what matters comes as an error. Its log would otherwise reach stderr as well.
+    """
+    import pillow_heif
+    from PIL import (  # noqa: F401 - importing a plugin registers its format
+        AvifImagePlugin,
+        BmpImagePlugin,
+        GifImagePlugin,
+        JpegImagePlugin,
+        MpoImagePlugin,
+        PngImagePlugin,
+        PpmImagePlugin,
+        TiffImagePlugin,
+        WebPImagePlugin,
+    )
+
+    pillow_heif.register_heif_opener()
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+def _begins_like_a_picture(data: bytes) -> bool:
+    from PIL import Image
+
+    start = data[:16].ljust(16, b"\0")
+    tests = (Image.OPEN[name][1] for name in _FORMATS)
+    return any(test is not None and test(start) is True for test in tests)
+
+
+def _permit(max_megapixels: float) -> None:
+    """Raise Pillow's own limit, which is global, where it is below the one asked for.
+
+    Only as far as needed: it goes on guarding whatever else uses Pillow in this process.
+    """
+    from PIL import Image
+
+    with _limit_lock:
+        if Image.MAX_IMAGE_PIXELS is not None and max_megapixels * 1e6 > Image.MAX_IMAGE_PIXELS:
+            Image.MAX_IMAGE_PIXELS = math.ceil(min(max_megapixels * 1e6, 2.0**62))
+
+
+def _too_large(pixels: float, max_megapixels: float) -> PictureTooLargeError:
+    return PictureTooLargeError(
+        f"{math.ceil(pixels / 1e6)} megapixels, over the limit of {max_megapixels:g};"
+        " raise it with --max-megapixels"
+    )
+
+
+def _upright(data: bytes, least: int, max_megapixels: float) -> Upright:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data), formats=_FORMATS) as file:
+        width, height = file.size
+        if width * height > max_megapixels * 1e6:
+            raise _too_large(width * height, max_megapixels)
+        if file.format in _DRAFTED:
+            file.draft(None, (least, least))
+        file.load()
+        orientation, taken = _exif(file)
+        image = _rgb(file)
+        name = file.format or ""
+    flip = Image.Transpose
+    turn = {
+        2: flip.FLIP_LEFT_RIGHT,
+        3: flip.ROTATE_180,
+        4: flip.FLIP_TOP_BOTTOM,
+        5: flip.TRANSPOSE,
+        6: flip.ROTATE_270,
+        7: flip.TRANSVERSE,
+        8: flip.ROTATE_90,
+    }.get(orientation)
+    if turn is not None:
+        image = image.transpose(turn)
+        if turn in (flip.TRANSPOSE, flip.ROTATE_270, flip.TRANSVERSE, flip.ROTATE_90):
+            width, height = height, width
+    return Upright(image, width, height, name, taken)
+
+
+def _exif(image: Image.Image) -> tuple[int, str | None]:
+    """The orientation, 1..8, and when the picture was taken; whatever of it can be read.
+
+    The readers of TIFF and HEIF turn the picture themselves and leave no orientation behind.
+    """
+    orientation, taken = 1, None
+    try:
+        exif = image.getexif()
+        orientation = int(exif.get(_ORIENTATION, 1))
+        taken = _iso(exif.get(_DATE_TIME))
+        taken = _iso(exif.get_ifd(_EXIF_IFD).get(_DATE_TIME_ORIGINAL)) or taken
+    except _BROKEN_EXIF:
+        pass  # damaged notes are no reason to lose the picture
+    return orientation, taken
+
+
+def _iso(date: object) -> str | None:
+    match = _DATE.match(date) if isinstance(date, str) else None
+    if match is None:
+        return None
+    year, month, day, hour, minute, second = map(int, match.groups())
+    try:
+        moment = datetime(year, month, day, hour, minute, second)  # noqa: DTZ001 - EXIF names none
+    except ValueError:
+        return None
+    return moment.isoformat()
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    if image.mode == "F" or image.mode.startswith("I"):
+        return Image.fromarray(_grey(image)).convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    paper = Image.new("RGB", layer.size, "white")
+    paper.paste(layer, mask=layer)
+    return paper
+
+
+def _grey(image: Image.Image) -> NDArray[np.uint8]:
+    """Bring wide grey values (modes I;16, I and F) to 8 bits, uint8 [h, w].
+
+    16-bit values keep their upper 8 bits. What 32-bit integers and floats mean is not said in the
+    file: the full scale is the smallest of 1 (floats only), 2^8-1, 2^16-1 and 2^31-1 that holds
+    the largest value. Negative values and NaN are black, infinity is white.
+    """
+    import numpy as np
+
+    values = np.asarray(image)
+    if values.dtype.kind == "f":
+        finite = values[np.isfinite(values)]
+        peak = float(finite.max(initial=0.0))
+        full = next((full for full in (1.0, 255.0, 65535.0) if peak <= full), peak)
+        scaled = np.nan_to_num(values / np.float32(full), nan=0.0, posinf=1.0, neginf=0.0)
+        return np.rint(np.clip(scaled, 0.0, 1.0) * 255).astype(np.uint8)
+    bits = 16
+    if values.dtype.itemsize > 2:  # noqa: PLR2004 - bytes; mode I
+        # Pillow hands the 16-bit values of a PGM file over in 32 bits.
+        widths = (16,) if image.format == "PPM" else (8, 16, 31)
+        peak = int(values.max(initial=0))
+        bits = next((bits for bits in widths if peak < 1 << bits), 31)
+    wide: NDArray[np.uint8] = (np.maximum(values, 0) >> (bits - 8)).astype(np.uint8)
+    return wide
