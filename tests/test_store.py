@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -28,10 +30,12 @@ from imgindex.records import (
     Picture,
     SizedGroup,
     StoreStats,
+    Where,
     no_progress,
 )
 from imgindex.store import open_store
 from imgindex.store import rows as rows_module
+from imgindex.store import view as view_module
 from imgindex.store.base import within
 
 if TYPE_CHECKING:
@@ -600,6 +604,187 @@ def test_a_scan_in_blocks_gives_what_one_in_a_piece_gives(
             np.testing.assert_allclose(
                 [hit.score for hit in mine], [hit.score for hit in theirs], atol=1e-6
             )
+
+
+def test_of_equal_pictures_the_same_come_first_however_many_are_asked_for(store: Store) -> None:
+    rows = np.repeat(unit(3), 20, axis=0)
+    pictures = [picture(number) for number in range(60)]
+    store.add(pictures, rows, [file(f"/p/{number}.jpg", number) for number in range(60)])
+    _, (whole,) = store.search(unit(1), 60, way="exact")
+    for k in range(1, 60):
+        _, (hits,) = store.search(unit(1), k, way="exact")
+        assert [hit.id for hit in hits] == [hit.id for hit in whole[:k]]
+
+
+# Filters
+
+
+class Life(NamedTuple):
+    """A store's whole content, to be asked in plain Python."""
+
+    pictures: list[Picture]
+    rows: Rows
+    files: list[IndexedFile]
+
+
+FOLDERS = ("/a", "/a/b", "/a/b/c", "/ab", "/a b", "/\udcff", "")
+STEMS = ("x.jpg", "y.png", "x.JPG", "b", "\udcfe\n.jpg", "[z].jpg", "é.jpg")
+GLOBS = {
+    "*.jpg": r".*/[^/]*\.jpg",
+    "x.*": r".*/x\.[^/]*",
+    "b": r".*/b",
+    "b/*": r".*/b/[^/]*",
+    "a/**": r".*/a/.*",
+    "a/**/x.jpg": r".*/a/(.*/)?x\.jpg",
+    "/a/*": r"/a/[^/]*",
+    "/a/**/?.jpg": r"/a/(.*/)?[^/]\.jpg",
+    "/**": r"/.*",
+    "**/b/**": r"(.*/)?b/.*",
+    "[[]z].jpg": r".*/\[z\]\.jpg",
+    "nothing": r"(?!)",
+}
+DATES = (None, "2023-12-31T23:59:59", "2024-01-01T00:00:00", "2024-05-06T07:08:09", "2025-02-03")
+SIDES = (1, 30, 31, 40)
+
+
+@st.composite
+def lives(draw: st.DrawFn) -> Life:
+    count = draw(st.integers(0, 14))
+    pictures = [
+        Picture(
+            an_id(number),
+            draw(st.sampled_from(SIDES)),
+            draw(st.sampled_from(SIDES)),
+            draw(st.sampled_from(["JPEG", "PNG", "HEIF"])),
+            draw(st.sampled_from(DATES)),
+        )
+        for number in range(count)
+    ]
+    paths = [f"{folder}/{stem}" for folder in FOLDERS for stem in STEMS]
+    files = []
+    for path in draw(st.lists(st.sampled_from(paths), unique=True, max_size=30)):
+        number = draw(st.none() | st.integers(0, count - 1)) if count else None
+        missing = draw(st.sampled_from([False, False, True]))
+        files.append(file(path, number)._replace(missing=missing))
+    return Life(pictures, unit(count, seed=draw(st.integers(0, 9))), files)
+
+
+def several(values: Sequence[str]) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.just(()) | st.lists(st.sampled_from(values), max_size=2).map(tuple)
+
+
+sizes_of = st.none() | st.tuples(st.sampled_from(SIDES), st.sampled_from(SIDES))
+dates = st.none() | st.sampled_from(
+    ["2023", "2024", "2024-01", "2024-05-06", "2024-05-06T07:08", "2024-05-06 07:08:09", "2025"]
+)
+filters = st.builds(
+    Where,
+    paths=several(list(GLOBS)),
+    folders=several([*FOLDERS[:-1], "/", "/a/b/x.jpg", "/nowhere"]),
+    after=dates,
+    before=dates,
+    larger=sizes_of,
+    smaller=sizes_of,
+    orientation=st.sampled_from([None, None, "landscape", "portrait", "square"]),
+    formats=several(["JPEG", "jpg", "png", "Heic", "TIFF"]),
+    ids=st.none() | st.frozensets(st.integers(0, 15).map(an_id)),
+)
+
+
+def let_through(life: Life, where: Where) -> dict[str, list[str]]:
+    """The files that a filter lets through, by picture: what the words say, picture by picture."""
+    out: dict[str, list[str]] = {}
+    for one in life.pictures:
+        sides = sorted((one.width, one.height), reverse=True)
+        shape = "square" if one.width == one.height else "landscape"
+        shape = "portrait" if one.width < one.height else shape
+        meets = [
+            where.ids is None or one.id in where.ids,
+            where.orientation is None or where.orientation == shape,
+            not where.formats or one.format in where.formats,
+            where.larger is None or all(a >= b for a, b in zip(sides, where.larger, strict=True)),
+            where.smaller is None or all(a <= b for a, b in zip(sides, where.smaller, strict=True)),
+        ]
+        for bound, early in ((where.after, False), (where.before, True)):
+            if bound is not None:
+                moment = None if one.taken is None else datetime.fromisoformat(one.taken)
+                start = datetime.fromisoformat(bound + "2024-01-01T00:00:00"[len(bound) :])
+                meets.append(moment is not None and (moment < start) == early)
+        if not all(meets):
+            continue
+        for known in life.files:
+            mine = known.path.split("/")
+            homes = [folder.rstrip("/").split("/") for folder in where.folders]
+            if (
+                known.id == one.id
+                and not known.missing
+                and (not homes or any(mine[: len(home)] == home for home in homes))
+                and (
+                    not where.paths
+                    or any(re.fullmatch(GLOBS[g], known.path, re.DOTALL) for g in where.paths)
+                )
+            ):
+                out.setdefault(one.id, []).append(known.path)
+    return {its_id: sorted(copies, key=os.fsencode) for its_id, copies in out.items()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "way"), [("memory", None), ("local", None), ("local", "exact"), ("local", "hnsw")]
+)
+@settings(max_examples=60)
+@given(life=lives(), chosen=st.lists(filters, min_size=1, max_size=3), k=st.integers(1, 16))
+def test_a_filtered_search_finds_the_best_of_what_it_lets_through(
+    kind: str, way: Any, life: Life, chosen: list[Where], k: int
+) -> None:
+    with fresh(kind) as store, pytest.MonkeyPatch.context() as patch:
+        store.add(life.pictures, life.rows, life.files)
+        store.refresh(no_progress)
+        if way == "hnsw":  # so small a library would not be walked
+            patch.setattr(view_module, "_ROWS_A_WALK", 0)
+        queries = unit(2, seed=77)
+        for where in [*chosen, *chosen]:  # the second time from memory
+            expected = let_through(life, where)
+            ids = [one.id for one in life.pictures]
+            assert store.paths(ids, where) == expected
+            ran, answers = store.search(queries, k, way=way, where=where)
+            if way == "hnsw" and expected:
+                assert ran == "hnsw"
+            for query, hits in zip(queries, answers, strict=True):
+                assert_lawful(hits)
+                scores = by_hand(life.rows, query) if ids else np.empty(0)
+                order = [at for at in np.argsort(-scores) if ids[at] in expected][:k]
+                assert [hit.id for hit in hits] == [ids[at] for at in order]
+                np.testing.assert_allclose(
+                    [hit.score for hit in hits], [scores[at] for at in order], atol=1e-6
+                )
+
+
+@pytest.mark.parametrize("way", [None, "exact", "hnsw"])
+@pytest.mark.parametrize("walk", [0, 1, 64])
+def test_a_filter_that_leaves_the_farthest_hundredth_gives_all_of_it_in_order(
+    store: Store, way: Any, walk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view_module, "_ROWS_A_WALK", walk)
+    ids, rows = fill(store, 1000)
+    store.refresh(no_progress)
+    order = np.argsort(-by_hand(rows, rows[0]))
+    some = frozenset(ids[at] for at in order[-10:])
+    _, (hits,) = store.search(rows[:1], 10, way=way, where=Where(ids=some))
+    assert [hit.id for hit in hits] == [ids[at] for at in order[-10:]]
+    _, (hits,) = store.search(rows[:1], 30, way=way, where=Where(ids=some))
+    assert [hit.id for hit in hits] == [ids[at] for at in order[-10:]]
+
+
+def test_a_filter_heeds_what_came_and_went_since_it_was_asked_first(store: Store) -> None:
+    ids, rows = fill(store, 4)
+    where = Where(paths=("[12].jpg",))
+    for gone, left in (([], [1, 2]), (["/p/1.jpg"], [2]), (["/p/2.jpg"], [])):
+        store.mark_missing(gone)
+        _, (hits,) = store.search(rows[:1], 4, where=where)
+        assert {hit.id for hit in hits} == {ids[at] for at in left}
+    store.add([picture(9)], unit(1, seed=9), [file("/q/1.jpg", 9)])
+    _, (hits,) = store.search(rows[:1], 4, where=where)
+    assert [hit.id for hit in hits] == [an_id(9)]
 
 
 # Groupings

@@ -42,7 +42,8 @@ DOORS = {
     "onnx": {"graph", "vgg16", "foreign", "precision"},
     "PIL": {"pixels"},
     "pillow_heif": {"pixels"},
-    "sqlite3": {"store/local", "store/database", "store/files", "store/groupings"},
+    "sqlite3": {"store/local", "store/database", "store/files", "store/groupings"}
+    | {"store/filters", "store/view"},
     "hnswlib": {"store/hnsw"},
     "filelock": {"store/local"},
     "hdbscan": {"grouping/condensed_tree", "grouping/coordinates"},

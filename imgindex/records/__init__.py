@@ -56,6 +56,16 @@ from .pictures import (
     Status,
     StoreStats,
 )
+from .queries import (
+    AWAY,
+    STANDARD_INPUT,
+    Box,
+    Orientation,
+    Term,
+    Where,
+    weighed,
+    worded,
+)
 
 if TYPE_CHECKING:
     from .base import Labels as Labels
@@ -63,9 +73,12 @@ if TYPE_CHECKING:
     from .base import Rows as Rows
 
 __all__ = [
+    "AWAY",
     "MIN_CLUSTER_SIZE",
     "NOISE",
+    "STANDARD_INPUT",
     "AddReport",
+    "Box",
     "Change",
     "ChangeKind",
     "ClusterReport",
@@ -83,6 +96,7 @@ __all__ = [
     "Member",
     "ModelCard",
     "ModelPin",
+    "Orientation",
     "Picture",
     "Precision",
     "Progress",
@@ -93,8 +107,12 @@ __all__ = [
     "Space",
     "Status",
     "StoreStats",
+    "Term",
     "Way",
+    "Where",
     "lineages",
     "no_progress",
     "to_json",
+    "weighed",
+    "worded",
 ]

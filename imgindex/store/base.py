@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Rows,
         StoreStats,
         Way,
+        Where,
     )
 
 _COLUMNS = ("labels", "parts", "strengths", "outliers", "exemplars", "joined", "places")
@@ -102,8 +103,13 @@ class Store(Protocol):
     def picture(self, picture_id: str) -> Picture | None:
         """One picture by its whole id."""
 
-    def paths(self, ids: Collection[str]) -> dict[str, list[str]]:
-        """Present files of each picture, paths ascending; a picture without any is left out."""
+    def paths(self, ids: Collection[str], where: Where | None = None) -> dict[str, list[str]]:
+        """Present files of each picture, paths ascending; a picture without any is left out.
+
+        Args:
+            ids: which pictures; unknown ones are left out.
+            where: only files, and files of pictures, that it lets through; None for all.
+        """
 
     def vector(self, picture_id: str) -> Rows | None:
         """The row of one picture, float32 [d], or None if it is not here."""
@@ -116,14 +122,16 @@ class Store(Protocol):
         """
 
     def search(
-        self, queries: Rows, k: int, *, way: Way | None = None
+        self, queries: Rows, k: int, *, way: Way | None = None, where: Where | None = None
     ) -> tuple[Way, list[list[Hit]]]:
         """Nearest pictures that have a present file.
 
         Args:
             queries: float32 [q, d], unit length.
             k: how many at most, at least 1.
-            way: compare every vector, or walk the graph; None lets the store choose.
+            way: compare every vector, or walk the graph; None lets the store choose. A graph is
+                walked only where that is quicker than comparing all that ``where`` lets through.
+            where: only pictures that it lets through, k of them if there are as many; None for all.
 
         Returns:
             The way that really ran, and for each query its hits by falling score.

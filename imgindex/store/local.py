@@ -26,14 +26,14 @@ from imgindex.errors import (
     LibraryNotFoundError,
     StoreError,
 )
-from imgindex.records import Hit, IndexedFile, ModelPin, Picture, StoreStats
+from imgindex.records import StoreStats
 
 from .base import check_pin
-from .database import PRESENT, Database, portions
+from .database import PRESENT, Database
 from .groupings import KeptGroupings
 from .growth import Growth
 from .hnsw import Graph
-from .vectors import VectorFile
+from .pictures import KeptPictures
 from .view import View
 
 if TYPE_CHECKING:
@@ -44,17 +44,27 @@ if TYPE_CHECKING:
     from filelock import FileLock
     from numpy.typing import NDArray
 
-    from imgindex.records import Progress, Rows, Way
+    from imgindex.records import (
+        Hit,
+        IndexedFile,
+        ModelPin,
+        Picture,
+        Progress,
+        Rows,
+        Way,
+        Where,
+    )
+
+    from .vectors import VectorFile
 
 # Loading the graph costs about as much as this many scans of every row, whatever their number.
 _SCANS_WORTH_A_LOAD = 24
 _VERIFY_BLOCK = 65_536
 _COMPARED = 10_000  # pictures whose every pair is compared: no graph is built twice the same
 _MANY = 64
-_OVERFETCH = 4
 
 
-class LocalStore(KeptGroupings):
+class LocalStore(KeptPictures, KeptGroupings):
     """The Protocol of ``base`` in a folder."""
 
     def __init__(self, folder: str | os.PathLike[str], *, create: bool = False) -> None:
@@ -164,14 +174,6 @@ class LocalStore(KeptGroupings):
         with self.writing(), self._db.transaction() as db:
             yield db
 
-    def pinned(self) -> ModelPin | None:
-        """See ``Store.pinned``."""
-        pin = self._db.get("model")
-        try:
-            return None if pin is None else ModelPin(**pin)
-        except TypeError as error:
-            raise self._db.damaged("its setting model is no model") from error
-
     def pin(self, pin: ModelPin) -> None:
         """See ``Store.pin``."""
         with self._transaction():
@@ -180,37 +182,12 @@ class LocalStore(KeptGroupings):
             if pinned is None:
                 self._db.put("model", asdict(pin))
 
-    def _count(self) -> int:
-        return int(self._db.get("rows") or 0)
-
-    def _vectors(self) -> VectorFile | None:
-        if self._file is None and (pin := self.pinned()):
-            self._file = VectorFile(self._folder / "vectors.f32", pin.dimension)
-        return self._file
-
-    def _mapped(self) -> Rows:
-        """Every row that the database names, those of pruned pictures included."""
-        file = self._vectors()
-        return (file or VectorFile(self._folder / "vectors.f32", 0)).rows(self._count())
-
     def files(self, roots: Sequence[str] | None = None) -> list[IndexedFile]:
         """See ``Store.files``."""
         from . import files
 
         with self._db.reading() as db:
             return files.load(db, roots)
-
-    def has(self, ids: Collection[str]) -> set[str]:
-        """See ``Store.has``."""
-        with self._db.reading() as db:
-            return {
-                row[0]
-                for marks, some in portions(ids)
-                for row in db.execute(
-                    f"SELECT id FROM picture WHERE id IN ({marks})",
-                    some,
-                )
-            }
 
     def add(
         self, pictures: Sequence[Picture], rows: Rows, files: Sequence[IndexedFile] = ()
@@ -270,95 +247,23 @@ class LocalStore(KeptGroupings):
             ).rowcount
         return files, pictures
 
-    def resolve(self, prefix: str, limit: int = 2) -> list[str]:
-        """See ``Store.resolve``."""
-        with self._db.reading() as db:
-            return [
-                row[0]
-                for row in db.execute(
-                    f"SELECT id FROM picture WHERE id >= ? AND id < ? AND {PRESENT} "
-                    "ORDER BY id LIMIT ?",
-                    (prefix, prefix + "~", limit),
-                )
-            ]
-
-    def picture(self, picture_id: str) -> Picture | None:
-        """See ``Store.picture``."""
-        with self._db.reading() as db:
-            found = db.execute(
-                "SELECT id, width, height, format, taken FROM picture WHERE id = ?", (picture_id,)
-            ).fetchone()
-        return None if found is None else Picture(*found)
-
-    def paths(self, ids: Collection[str]) -> dict[str, list[str]]:
-        """See ``Store.paths``."""
-        present: dict[str, list[str]] = {}
-        with self._db.reading() as db:
-            for marks, some in portions(dict.fromkeys(ids)):
-                for picture_id, path in db.execute(
-                    "SELECT picture.id, path FROM picture JOIN file ON picture = row "
-                    f"WHERE picture.id IN ({marks}) AND NOT missing ORDER BY path",
-                    some,
-                ):
-                    present.setdefault(picture_id, []).append(os.fsdecode(path))
-        return present
-
-    def vector(self, picture_id: str) -> Rows | None:
-        """See ``Store.vector``."""
-        with self._db.reading() as db:
-            found = db.execute("SELECT row FROM picture WHERE id = ?", (picture_id,)).fetchone()
-        return None if found is None else self._mapped()[found[0]].copy()
-
-    def vectors(self, ids: Collection[str] | None = None) -> tuple[tuple[str, ...], Rows]:
-        """See ``Store.vectors``."""
-        query = f"SELECT id, row FROM picture WHERE {PRESENT}"
-        with self._db.snapshot() as db:
-            if ids is None:
-                found = db.execute(f"{query} ORDER BY id").fetchall()
-            else:
-                parts = portions(dict.fromkeys(ids))
-                asked = (db.execute(f"{query} AND id IN ({m})", some) for m, some in parts)
-                found = sorted(pair for part in asked for pair in part)
-            mapped = self._mapped()
-        return (
-            tuple(picture_id for picture_id, _ in found),
-            mapped[[row for _, row in found]],
-        )
-
     def search(
-        self, queries: Rows, k: int, *, way: Way | None = None
+        self, queries: Rows, k: int, *, way: Way | None = None, where: Where | None = None
     ) -> tuple[Way, list[list[Hit]]]:
-        """See ``Store.search``."""
-        from .rows import nearest
-
-        with self._db.snapshot():
+        """See ``Store.search``; few pictures are compared one by one, many go by the graph."""
+        with self._db.snapshot() as db:
             moment = self._db.moment()
             view = self._view
             if view is None or view.version != moment:
                 view = self._view = View(self._db, moment, self._mapped())
             count = len(view.rows)
-            if count == 0:
+            passing = None if where is None else view.passing(db, where)
+            if count == 0 or (passing and not len(passing.rows)):
                 return "exact", [[] for _ in queries]
-            graph = self._walkable(count, len(queries), way)
-        fetch = min(k, count)
-        while True:
-            found = graph.search(queries, fetch, count) if graph else None
-            ran: Way = "hnsw" if found else "exact"
-            where, cosines = found or nearest(view.rows, queries, fetch)
-            lines = where.tolist()
-            names = view.names({row for line in lines for row in line})
-            hits = [
-                [
-                    Hit(name, score)
-                    for row, score in zip(line, scores, strict=True)
-                    if (name := names[row]) is not None
-                ][:k]
-                for line, scores in zip(lines, cosines.tolist(), strict=True)
-            ]
-            # Rows without a present file take places: look further until k are left.
-            if fetch == count or all(len(line) == k for line in hits):
-                return ran, hits
-            fetch = min(count, fetch * _OVERFETCH)
+            graph = None
+            if passing is None or passing.worth_walking(k):
+                graph = self._walkable(count, len(queries), way)
+        return view.search(queries, k, graph, passing)
 
     def neighbours(
         self, ids: Sequence[str], k: int, progress: Progress

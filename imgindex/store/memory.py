@@ -14,6 +14,7 @@ from imgindex.errors import StoreError
 from imgindex.records import Hit, StoreStats
 
 from .base import check_file, check_pin, joined_by, within, without
+from .filters import of_files, passes
 from .rows import all_nearest, checked, nearest
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         Progress,
         Rows,
         Way,
+        Where,
     )
 
 
@@ -131,10 +133,10 @@ class MemoryStore:
         """See ``Store.picture``."""
         return self._pictures.get(picture_id)
 
-    def paths(self, ids: Collection[str]) -> dict[str, list[str]]:
+    def paths(self, ids: Collection[str], where: Where | None = None) -> dict[str, list[str]]:
         """See ``Store.paths``."""
         with self._lock:
-            present = self._present()
+            present = self._present(where)
         return {picture_id: present[picture_id] for picture_id in ids if picture_id in present}
 
     def vector(self, picture_id: str) -> Rows | None:
@@ -158,15 +160,17 @@ class MemoryStore:
         k: int,
         *,
         way: Way | None = None,  # noqa: ARG002 - there is one way here
+        where: Where | None = None,
     ) -> tuple[Way, list[list[Hit]]]:
         """See ``Store.search``."""
-        ids, rows = self.vectors()
+        with self._lock:
+            ids, rows = self.vectors(None if where is None else self._present(where))
         if not ids:
             return "exact", [[] for _ in queries]
-        where, cosines = nearest(rows, queries, min(k, len(ids)))
+        places, cosines = nearest(rows, queries, min(k, len(ids)))
         return "exact", [
             [Hit(ids[at], float(cosine)) for at, cosine in zip(line, scores, strict=True)]
-            for line, scores in zip(where, cosines, strict=True)
+            for line, scores in zip(places, cosines, strict=True)
         ]
 
     def neighbours(
@@ -258,10 +262,15 @@ class MemoryStore:
     def close(self) -> None:
         """See ``Store.close``; there is nothing to let go of."""
 
-    def _present(self) -> dict[str, list[str]]:
+    def _present(self, where: Where | None = None) -> dict[str, list[str]]:
+        let = None if where is None else of_files(where)
         present: dict[str, list[str]] = {}
         for path in sorted(self._files, key=os.fsencode):
             file = self._files[path]
-            if file.id is not None and not file.missing:
+            if file.id is not None and not file.missing and (let is None or let(path)):
                 present.setdefault(file.id, []).append(path)
-        return present
+        if where is None:
+            return present
+        return {
+            one: copies for one, copies in present.items() if passes(where, self._pictures[one])
+        }

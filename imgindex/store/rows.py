@@ -53,25 +53,28 @@ def all_nearest(rows: Rows, k: int, progress: Progress) -> NDArray[np.int64]:
     return out
 
 
-def nearest(rows: Rows, queries: Rows, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def nearest(
+    rows: Rows, queries: Rows, k: int, among: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Compare every row with every query.
 
     Args:
         rows: float32 [n, d]; may be a memory map, which is read once, block by block.
         queries: float32 [q, d].
         k: how many, 1 .. n.
+        among: int64 [m], ascending: compare these rows only, k of them at most; None for all.
 
     Returns:
-        Row numbers int64 [q, k] and cosines float32 [q, k], falling; equal ones by row
-        number, where of those equal to the last any may be left out.
+        Row numbers int64 [q, k] and cosines float32 [q, k], falling; equal ones by row number.
     """
     best = np.empty((len(queries), 0), np.float32)
     where = np.empty((len(queries), 0), np.int64)
-    for start in range(0, len(rows), _BLOCK):
-        cosines = queries @ rows[start : start + _BLOCK].T
+    for start in range(0, len(rows if among is None else among), _BLOCK):
+        stop = start + _BLOCK
+        cosines = queries @ rows[slice(start, stop) if among is None else among[start:stop]].T
         keep = min(k, cosines.shape[1])
         if keep < cosines.shape[1]:
-            local = np.argpartition(-cosines, keep - 1, axis=1)[:, :keep]
+            local = _largest(cosines, keep)
         else:
             local = np.broadcast_to(np.arange(keep), cosines.shape)
         best = np.concatenate([best, np.take_along_axis(cosines, local, 1)], axis=1)
@@ -79,4 +82,17 @@ def nearest(rows: Rows, queries: Rows, k: int) -> tuple[NDArray[np.int64], NDArr
         order = np.lexsort((where, -best))[:, :k]
         best = np.take_along_axis(best, order, 1)
         where = np.take_along_axis(where, order, 1)
-    return where, np.clip(best, -1, 1)
+    return where if among is None else among[where], np.clip(best, -1, 1)
+
+
+def _largest(cosines: Rows, keep: int) -> NDArray[np.int64]:
+    """The places of the largest in each line, [q, keep], in no order; of equal ones the first."""
+    local = np.argpartition(-cosines, keep - 1, axis=1)[:, :keep]
+    least = np.take_along_axis(cosines, local, 1).min(axis=1)
+    # Which of several equal ones come first must not depend on how many are asked for: a list in
+    # pages would name some twice and others never.
+    for line in np.flatnonzero((cosines >= least[:, None]).sum(axis=1) > keep):
+        larger = np.flatnonzero(cosines[line] > least[line])
+        equal = np.flatnonzero(cosines[line] == least[line])
+        local[line] = np.concatenate([larger, equal])[:keep]
+    return local

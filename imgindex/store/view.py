@@ -1,24 +1,61 @@
 """What a reader sees of a library between two changes: its rows, and whose they are.
 
 A search needs both, and asking the database for them costs as much as walking the graph does. So
-they are kept for as long as nothing changes; SQLite's own counter tells when others write.
+they are kept for as long as nothing changes; SQLite's own counter tells when others write. The same
+holds for what the last few filters let through.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from imgindex.records import Hit
+
 from .database import PRESENT, portions
+from .filters import passing_rows
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Collection, Mapping, Sequence
 
-    from imgindex.records import Rows
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from imgindex.records import Rows, Way, Where
 
     from .database import Database
+    from .hnsw import Graph
 
 # Reading every name costs about as much as looking up this share of them.
 _WORTH_READING_ALL = 0.1
+_OVERFETCH = 4
+# Fetching one row by the graph costs about as much as comparing this many.
+_ROWS_A_WALK = 64
+_MARGIN = 1.5  # of rows fetched, over those that hold enough passing ones on average
+_FILTERS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Passing:
+    """What a filter lets through.
+
+    Attributes:
+        rows: int64 [n], row numbers, ascending.
+        mask: bool, whether a row is among them, for every row.
+    """
+
+    rows: NDArray[np.int64]
+    mask: NDArray[np.bool_]
+
+    def reach(self, k: int) -> int:
+        """How many rows to fetch by the graph so that k of them pass, where the filter is fair."""
+        return min(len(self.mask), int(k * _MARGIN * len(self.mask) / len(self.rows)) + 1)
+
+    def worth_walking(self, k: int) -> bool:
+        """Whether that is cheaper than comparing all that pass."""
+        return self.reach(k) * _ROWS_A_WALK < len(self.rows)
 
 
 class View:
@@ -36,6 +73,77 @@ class View:
         self._db = db
         self._names: list[str | None] | None = None
         self._looked_up = 0
+        self._passing: OrderedDict[Where, Passing] = OrderedDict()
+
+    def search(
+        self, queries: Rows, k: int, graph: Graph | None, passing: Passing | None
+    ) -> tuple[Way, list[list[Hit]]]:
+        """Nearest pictures, see ``Store.search``.
+
+        Args:
+            queries: float32 [q, d].
+            k: how many at most, at least 1.
+            graph: what to walk; None compares every row.
+            passing: what may be found; None for all.
+        """
+        from .rows import nearest
+
+        count = len(self.rows)
+        among = None if passing is None else passing.rows
+        most = count if among is None else len(among)
+        wanted = min(k, most)
+        fetch = wanted if passing is None or graph is None else passing.reach(wanted)
+        while True:
+            found = graph.search(queries, fetch, count) if graph else None
+            ran: Way = "hnsw" if found else "exact"
+            where, cosines = found or nearest(self.rows, queries, min(fetch, most), among)
+            hits = self._hits(where, cosines, k, passing)
+            # Rows without a present file take places, and those that do not pass: look further
+            # until enough are left.
+            if fetch >= most or all(len(line) >= wanted for line in hits):
+                return ran, hits
+            fetch = min(count, fetch * _OVERFETCH)
+            if passing is not None and fetch * _ROWS_A_WALK > most:
+                graph, fetch = None, most if ran == "exact" else wanted
+
+    def _hits(
+        self,
+        where: NDArray[np.int64],
+        cosines: NDArray[np.float32],
+        k: int,
+        passing: Passing | None,
+    ) -> list[list[Hit]]:
+        lines, scores = where.tolist(), cosines.tolist()
+        if passing is not None:
+            let = passing.mask[where]
+            lines = [line[some].tolist() for line, some in zip(where, let, strict=True)]
+            scores = [line[some].tolist() for line, some in zip(cosines, let, strict=True)]
+        names = self.names({row for line in lines for row in line})
+        return [
+            [
+                Hit(name, score)
+                for row, score in zip(line, its, strict=True)
+                if (name := names[row]) is not None
+            ][:k]
+            for line, its in zip(lines, scores, strict=True)
+        ]
+
+    def passing(self, db: sqlite3.Connection, where: Where) -> Passing:
+        """What a filter lets through; inside a snapshot of this view's version."""
+        import numpy as np
+
+        kept = self._passing.pop(where, None)
+        if kept is None:
+            rows = np.array(passing_rows(db, where), np.int64)
+            if len(rows) and not 0 <= rows[0] <= rows[-1] < len(self.rows):
+                raise self._db.damaged(f"it names rows beyond its {len(self.rows)}")
+            mask = np.zeros(len(self.rows), np.bool_)
+            mask[rows] = True
+            kept = Passing(rows, mask)
+        self._passing[where] = kept
+        while len(self._passing) > _FILTERS:
+            self._passing.popitem(last=False)
+        return kept
 
     def names(self, rows: Collection[int]) -> Mapping[int, str | None] | Sequence[str | None]:
         """Ids of the pictures of some rows, to be had by row; None where no file is present."""
