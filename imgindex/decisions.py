@@ -53,9 +53,9 @@ def decide(
         SettingError: fewer than two different pictures shall be together or apart.
     """
     different = tuple(dict.fromkeys(pictures))
-    if kind in {"together", "apart"}:
+    if kind in {"together", "apart", "distinct"}:
         if len(different) < 2:  # noqa: PLR2004 - one alone is neither
-            raise SettingError(f"name two different pictures or more that belong {kind}")
+            raise SettingError(f"name two different pictures or more to be {kind}")
     else:
         for old in store.decisions():
             if (old.kind, old.group) == (kind, group):

@@ -166,7 +166,14 @@ def _read(resources: Resources, found: Found) -> Reading:
     except PictureError as error:
         lasting = not isinstance(error, PictureTooLargeError)
         return Reading(met, reason=str(error), lasting=lasting)
-    picture = Picture(picture_id, decoded.width, decoded.height, decoded.format, decoded.taken)
+    picture = Picture(
+        picture_id,
+        decoded.width,
+        decoded.height,
+        decoded.format,
+        decoded.taken,
+        decoded.sketch,
+    )
     return Reading(met, picture_id, picture, decoded.pixels)
 
 

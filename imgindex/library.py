@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from .decisions import decide
 from .errors import LibraryDamagedError, QueryError
 from .grouped import Grouped
 from .indexing import index
 from .records import QueryFailure, no_progress
 from .resources import Resources
-from .searching import Wanted, check_recall, search
+from .searching import Wanted, check_recall, identify, search
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from .config import Settings
-    from .records import AddReport, Progress, SearchResult, Status
+    from .records import AddReport, CopyKind, Decision, Duplicates, Progress, SearchResult, Status
     from .searching import Query, RecallReport
     from .store import Store
 
@@ -165,6 +166,37 @@ class Library(Grouped):
         """
         wanted = Wanted(k, min_score, "exact" if exact else None)
         return search(self._resources, queries, wanted)
+
+    def duplicates(
+        self, *, kinds: Collection[CopyKind] | None = None, progress: Progress = no_progress
+    ) -> Duplicates:
+        """Find the files that show the same picture: copies, not pictures that are merely alike.
+
+        Copies of other bytes are looked for among pictures that came since the last time: resized,
+        compressed again, cropped a little, brightened, grey, mirrored or turned by quarters. Each
+        pair is verified in pixels. What was said to be distinct is kept apart.
+
+        Args:
+            kinds: ``exact``, ``pixels`` and ``near``: which copies to tell of; None for all.
+            progress: stages ``draw``, ``neighbours``, ``sketches`` and ``compare``.
+
+        Raises:
+            LibraryNotFoundError: there is no library.
+            LibraryBusyError: another process is writing to the library.
+        """
+        from .deduplicating import find
+
+        return find(self._resources, kinds, progress)
+
+    def distinct(self, pictures: Sequence[Query]) -> Decision:
+        """Say that no two of these pictures are copies of each other.
+
+        Raises:
+            QueryError: one is not a picture of the library.
+            SettingError: there are fewer than two different ones.
+        """
+        ids = [identify(self._resources, picture) for picture in pictures]
+        return decide(self._resources.store(), "distinct", pictures=ids)
 
     def save_page(
         self, result: SearchResult, target: str | os.PathLike[str], *, force: bool = False

@@ -16,7 +16,7 @@ from .errors import (
     PictureError,
     SettingError,
 )
-from .records import ModelPin
+from .records import SKETCH_SIDE, ModelPin
 from .store import check_pin, open_store
 
 if TYPE_CHECKING:
@@ -174,6 +174,22 @@ class Resources:
     def thumbnail(self, path: str, side: int) -> bytes:
         """A small JPEG of a file; see ``pixels.thumbnail``."""
         return pixels.thumbnail(self.load(path)[1], side, max_megapixels=self._max_megapixels)
+
+    def small(self, path: str, side: int) -> Pixels:
+        """A file small and upright, in its own proportions; see ``pixels.small``."""
+        return pixels.small(self.load(path)[1], side, max_megapixels=self._max_megapixels)
+
+    def digest(self, path: str) -> str:
+        """The name of a file's pixels; see ``pixels.digest``."""
+        return pixels.digest(self.load(path)[1], max_megapixels=self._max_megapixels)
+
+    def sketch(self, path: str) -> bytes:
+        """The sketch of a file; see ``pixels.Decoded``."""
+        data = self.load(path)[1]
+        side = SKETCH_SIDE * 4
+        return pixels.decode(
+            data, size=side, fit="squash", max_megapixels=self._max_megapixels
+        ).sketch
 
     def close(self) -> None:
         """Let go of the store; it is opened again when it is needed, unless it came open."""

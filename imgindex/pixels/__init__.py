@@ -4,7 +4,7 @@ Pillow, its HEIF plugin and numpy are loaded by the functions that need them and
 package: commands that only walk folders or ask for ``SUFFIXES`` start in a third of the time.
 """
 
-from .decoding import VERSION, Decoded, decode, thumbnail
+from .decoding import VERSION, Decoded, decode, digest, small, thumbnail
 from .drawing import chart, montage
 from .reading import SUFFIXES, default_max_megapixels, memory
 
@@ -15,7 +15,9 @@ __all__ = [
     "chart",
     "decode",
     "default_max_megapixels",
+    "digest",
     "memory",
     "montage",
+    "small",
     "thumbnail",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 from imgindex.errors import SettingError
-from imgindex.records import Fit
+from imgindex.records import SKETCH_SIDE, Fit
 
 from .reading import read
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 VERSION = 1
 """Of the preprocessing; raised whenever the same bytes would give other pixels than before."""
 
+_WHOLE = 1 << 30  # so that no reader of JPEG files reduces the picture
 _PAD_GREY = (128, 128, 128)
 _REDUCING_GAP = 3.0  # from here on Pillow's two-step resizing cannot be told from one step
 
@@ -33,6 +35,7 @@ class Decoded:
         height: of the whole picture in pixels, after orientation.
         format: Pillow's name of the format, for example ``JPEG``.
         taken: when it was taken by the camera's clock, ISO 8601 without a zone, or None.
+        sketch: all of it small and grey, uint8 [SKETCH_SIDE, SKETCH_SIDE] as bytes.
     """
 
     pixels: Pixels
@@ -40,6 +43,7 @@ class Decoded:
     height: int
     format: str
     taken: str | None
+    sketch: bytes
 
 
 def decode(data: bytes, *, size: int, fit: Fit, max_megapixels: float) -> Decoded:
@@ -67,8 +71,11 @@ def decode(data: bytes, *, size: int, fit: Fit, max_megapixels: float) -> Decode
     if fit not in get_args(Fit):
         raise SettingError(f"fit must be one of {', '.join(get_args(Fit))}, not {fit!r}")
     upright = read(data, 2 * size, max_megapixels)
-    pixels = np.array(_fit(upright.image, size, fit))
-    return Decoded(pixels, upright.width, upright.height, upright.format, upright.taken)
+    square = _fit(upright.image, size, fit)
+    sketch = _sketch(square if fit == "squash" else upright.image)
+    return Decoded(
+        np.array(square), upright.width, upright.height, upright.format, upright.taken, sketch
+    )
 
 
 def thumbnail(data: bytes, side: int, *, max_megapixels: float) -> bytes:
@@ -93,6 +100,48 @@ def thumbnail(data: bytes, side: int, *, max_megapixels: float) -> bytes:
     file = io.BytesIO()
     image.save(file, "JPEG", quality=80, optimize=True)
     return file.getvalue()
+
+
+def small(data: bytes, side: int, *, max_megapixels: float) -> Pixels:
+    """Decode a picture file small, upright and in its own proportions.
+
+    Args:
+        data: the file's bytes.
+        side: length of the longer side; a smaller picture keeps its size.
+        max_megapixels: the largest picture to decode, in millions of pixels.
+
+    Returns:
+        uint8 [h, w, 3], RGB, C-contiguous.
+
+    Raises:
+        PictureError: as ``decode``.
+    """
+    import numpy as np
+    from PIL import Image
+
+    image = read(data, side, max_megapixels).image
+    image.thumbnail((side, side), Image.Resampling.BICUBIC, _REDUCING_GAP)
+    return np.array(image)
+
+
+def digest(data: bytes, *, max_megapixels: float) -> str:
+    """Name a picture by its upright RGB pixels, whatever file they lie in: 32 hex digits.
+
+    Raises:
+        PictureError: as ``decode``.
+    """
+    image = read(data, _WHOLE, max_megapixels).image
+    seen = hashlib.blake2b(f"{image.width} x {image.height}".encode(), digest_size=16)
+    seen.update(image.tobytes())
+    return seen.hexdigest()
+
+
+def _sketch(image: Image.Image) -> bytes:
+    from PIL import Image
+
+    side = (SKETCH_SIDE, SKETCH_SIDE)
+    small = image.resize(side, Image.Resampling.BOX, reducing_gap=_REDUCING_GAP)
+    return small.convert("L").tobytes()
 
 
 def _fit(image: Image.Image, size: int, fit: Fit) -> Image.Image:

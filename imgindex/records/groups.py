@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .base import Labels, Skipped, Space
 
-DecisionKind = Literal["name", "cover", "together", "apart"]
+DecisionKind = Literal["name", "cover", "together", "apart", "distinct"]
 ChangeKind = Literal["kept", "split", "merged", "new", "gone"]
 
 MIN_CLUSTER_SIZE = 8
@@ -63,8 +63,8 @@ class Decision:
     Attributes:
         number: what it goes by; from 1, no number is used twice.
         kind: ``name`` (a group is called so), ``cover`` (a picture stands for a group),
-            ``together`` (pictures belong in one group) or ``apart`` (all but the first picture do
-            not belong in the first one's group).
+            ``together`` (pictures belong in one group), ``apart`` (all but the first picture do
+            not belong in the first one's group) or ``distinct`` (no two of them are copies).
         group: the group named or covered; for ``together`` the id of the group that the pictures
             form when all of them are noise; else None.
         name: the name; else None.

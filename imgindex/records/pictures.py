@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ class Picture:
         height: pixels, after EXIF orientation.
         format: Pillow's name of the format, for example ``JPEG``.
         taken: capture time from EXIF, ISO 8601 without a zone, or None.
+        sketch: the picture small and grey, uint8 [SKETCH_SIDE, SKETCH_SIDE] as bytes, for finding
+            its copies; empty where it is not known or not asked for.
     """
 
     id: str
@@ -36,6 +38,7 @@ class Picture:
     height: int
     format: str
     taken: str | None = None
+    sketch: bytes = field(default=b"", repr=False, compare=False)
 
 
 class IndexedFile(NamedTuple):

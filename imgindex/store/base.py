@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from imgindex.errors import ModelMismatchError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Sequence
+    from collections.abc import Collection, Container, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import numpy as np
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Progress,
         Rows,
         StoreStats,
+        Twin,
         Way,
         Where,
     )
@@ -102,6 +103,24 @@ class Store(Protocol):
 
     def picture(self, picture_id: str) -> Picture | None:
         """One picture by its whole id."""
+
+    def pictures(self, ids: Collection[str]) -> dict[str, Picture]:
+        """Those of the pictures that are here, by id, with their sketches."""
+
+    def put_sketches(self, sketches: Mapping[str, bytes]) -> None:
+        """Keep sketches of pictures that are here, by id; others are left out."""
+
+    def twins(self) -> list[Twin]:
+        """The pairs of pictures that were verified to be copies, by ids."""
+
+    def examined(self) -> set[str]:
+        """Ids of the pictures whose twins were looked for, among all that were examined."""
+
+    def save_twins(self, examined: Collection[str], twins: Sequence[Twin]) -> None:
+        """Keep pairs, in one step with the pictures whose pairs they are all of.
+
+        Pictures that are not here any more are left out.
+        """
 
     def paths(self, ids: Collection[str], where: Where | None = None) -> dict[str, list[str]]:
         """Present files of each picture, paths ascending; a picture without any is left out.

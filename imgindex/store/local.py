@@ -34,6 +34,7 @@ from .groupings import KeptGroupings
 from .growth import Growth
 from .hnsw import Graph
 from .pictures import KeptPictures
+from .twins import KeptTwins, put_sketches
 from .view import View
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ _COMPARED = 10_000  # pictures whose every pair is compared: no graph is built t
 _MANY = 64
 
 
-class LocalStore(KeptPictures, KeptGroupings):
+class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
     """The Protocol of ``base`` in a folder."""
 
     def __init__(self, folder: str | os.PathLike[str], *, create: bool = False) -> None:
@@ -218,6 +219,8 @@ class LocalStore(KeptPictures, KeptGroupings):
                         for row, p in enumerate((pictures[place] for place in at), first)
                     ],
                 )
+                sketched = [pictures[place] for place in at]
+                put_sketches(db, [(p.id, p.sketch) for p in sketched if p.sketch])
                 self._db.put("rows", first + len(at))
                 put(db, files)
             if graph := self._derived():

@@ -18,7 +18,7 @@ from .filters import of_files, passes
 from .rows import all_nearest, checked, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Picture,
         Progress,
         Rows,
+        Twin,
         Way,
         Where,
     )
@@ -49,6 +50,8 @@ class MemoryStore:
         self._pictures: dict[str, Picture] = {}
         self._rows: dict[str, Rows] = {}
         self._files: dict[str, IndexedFile] = {}
+        self._examined: set[str] = set()
+        self._twins: dict[tuple[str, str], Twin] = {}
         self._grouping: Grouping | None = None
         self._history: list[Change] = []
         self._decisions: dict[int, Decision] = {}
@@ -122,6 +125,8 @@ class MemoryStore:
             dead = self._pictures.keys() - used
             for picture_id in dead:
                 del self._pictures[picture_id], self._rows[picture_id]
+            self._examined -= dead
+            self._twins = {pair: t for pair, t in self._twins.items() if not dead & set(pair)}
             return len(gone), len(dead)
 
     def resolve(self, prefix: str, limit: int = 2) -> list[str]:
@@ -132,6 +137,34 @@ class MemoryStore:
     def picture(self, picture_id: str) -> Picture | None:
         """See ``Store.picture``."""
         return self._pictures.get(picture_id)
+
+    def pictures(self, ids: Collection[str]) -> dict[str, Picture]:
+        """See ``Store.pictures``."""
+        with self._lock:
+            return {one: self._pictures[one] for one in ids if one in self._pictures}
+
+    def put_sketches(self, sketches: Mapping[str, bytes]) -> None:
+        """See ``Store.put_sketches``."""
+        with self._writer, self._lock:
+            for one in sketches.keys() & self._pictures.keys():
+                self._pictures[one] = replace(self._pictures[one], sketch=sketches[one])
+
+    def twins(self) -> list[Twin]:
+        """See ``Store.twins``."""
+        with self._lock:
+            return [twin for _, twin in sorted(self._twins.items())]
+
+    def examined(self) -> set[str]:
+        """See ``Store.examined``."""
+        with self._lock:
+            return self._examined & self._pictures.keys()
+
+    def save_twins(self, examined: Collection[str], twins: Sequence[Twin]) -> None:
+        """See ``Store.save_twins``."""
+        with self._writer, self._lock:
+            here = self._pictures.keys()
+            self._twins |= {(t.a, t.b): t for t in twins if {t.a, t.b} <= here}
+            self._examined |= here & set(examined)
 
     def paths(self, ids: Collection[str], where: Where | None = None) -> dict[str, list[str]]:
         """See ``Store.paths``."""

@@ -78,4 +78,21 @@ MIGRATIONS = (
     ALTER TABLE grouped ADD COLUMN parent INTEGER;                    -- the group that it is in
     ALTER TABLE member ADD COLUMN part INTEGER;                       -- its smallest group
     """,
+    """
+    CREATE TABLE sketch (            -- a picture small and grey
+        picture INTEGER PRIMARY KEY REFERENCES picture (row) ON DELETE CASCADE,
+        pixels BLOB NOT NULL         -- 32 x 32 bytes
+    );
+    CREATE TABLE examined (          -- its copies were looked for
+        picture INTEGER PRIMARY KEY REFERENCES picture (row) ON DELETE CASCADE
+    );
+    CREATE TABLE twin (              -- verified copies of each other
+        a INTEGER NOT NULL REFERENCES picture (row) ON DELETE CASCADE,
+        b INTEGER NOT NULL REFERENCES picture (row) ON DELETE CASCADE,
+        kind TEXT NOT NULL,
+        score REAL NOT NULL,
+        PRIMARY KEY (a, b)
+    ) WITHOUT ROWID;
+    CREATE INDEX twin_of ON twin (b);
+    """,
 )

@@ -1,0 +1,188 @@
+"""Whether one picture is a copy of another: laid over each other, pixel by pixel.
+
+Two shots of one scene differ in perspective, or each shows something at its rim that the other does
+not; what moved leaves places that nothing explains. A copy, however resized, compressed, cropped,
+brightened or turned, has none of these.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from imgindex.records import Pixels
+
+    from .waves import Turn
+
+    Plane = NDArray[np.float32]
+
+SIDE = 352
+"""Longer side of the pictures that `likeness` wants, in pixels: larger ones cost time."""
+
+_SIDE = 192  # at which pictures are compared
+_SMALLEST = 24
+_BLURS = (4.0, 2.0, 1.0)
+_STEPS, _STILL = 40, 1e-4
+_BLOCK = 16
+_DARK, _BRIGHT = 6, 249  # what is clipped tells nothing
+_FLAT = 2.0  # deviation of a picture with nothing in it
+
+_SKEW = 0.02  # most that the picture may be rotated, stretched or sheared by
+_OVERHANG = 0.02  # most that a part may stick out of the whole, as a share of its side
+_STRANGE, _UNEXPLAINED = 0.12, 0.25  # most blocks that differ, and most that differs on the mean
+_COLOURFUL, _HUE, _SAME_COLOUR = 4.0, 0.35, 0.5
+
+
+def likeness(
+    whole: Pixels, part: Pixels, turn: Turn, box: tuple[float, float, float, float]
+) -> float | None:
+    """Lay one picture over its place in another one.
+
+    Args:
+        whole: uint8 [h, w, 3], RGB, upright and in its own proportions.
+        part: the same.
+        turn: how ``whole`` has to be turned.
+        box: about where ``part`` then lies in it: left, top, width, height as shares of its sides.
+
+    Returns:
+        How much of the one the other explains, in [0.75, 1], or None if they are no copies.
+    """
+    around = np.asarray(turn.of(whole), np.uint8)
+    side = min(_SIDE, max(part.shape[:2]), round(max(around.shape[:2]) * max(box[2:])))
+    if side < _SMALLEST:
+        return None
+    inner = _scaled(part, side / max(part.shape[:2]))
+    outer = _scaled(around, inner.shape[1] / (box[2] * around.shape[1]))
+    grey, ground = _grey(inner), _grey(outer)
+    if grey.std() < _FLAT or ground.std() < _FLAT:
+        return None
+    where = _refined(grey, ground, box)
+    if where is None or not _lies_inside(where, grey, ground):
+        return None
+    size = (grey.shape[1], grey.shape[0])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    seen = cv2.warpAffine(ground, where, size, flags=flags, borderValue=-255)
+    score = _explained(grey, np.asarray(seen, np.float32))
+    if score is None:
+        return None
+    colours = cv2.warpAffine(outer, where, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return score if _same_colours(inner, np.asarray(colours, np.uint8)) else None
+
+
+def _scaled(image: Pixels, by: float) -> Pixels:
+    size = tuple(max(8, round(length * by)) for length in image.shape[1::-1])
+    shape = cv2.INTER_AREA if by < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size, interpolation=shape), np.uint8)
+
+
+def _grey(image: Pixels) -> Plane:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.float32)
+
+
+def _blurred(image: Plane, by: float) -> Plane:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), by), np.float32)
+
+
+def _refined(grey: Plane, ground: Plane, box: tuple[float, float, float, float]) -> Plane | None:
+    """The affine map from places of the part to places of the whole; None where none is found.
+
+    Evangelidis & Psarakis, doi:10.1109/TPAMI.2008.113: it maximises the correlation.
+    """
+    left, top, width, height = box
+    wide, high = width * ground.shape[1] / grey.shape[1], height * ground.shape[0] / grey.shape[0]
+    where = np.array(
+        [
+            [wide, 0, left * ground.shape[1] + (wide - 1) / 2],
+            [0, high, top * ground.shape[0] + (high - 1) / 2],
+        ],
+        np.float32,
+    )
+    until = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _STEPS, _STILL)
+    scale = max(grey.shape) / _SIDE
+    try:
+        for blur in _BLURS:
+            by = max(0.6, blur * scale)
+            _, found = cv2.findTransformECC(
+                _blurred(grey, by), _blurred(ground, by), where, cv2.MOTION_AFFINE, until
+            )
+            where = np.asarray(found, np.float32)
+    except cv2.error:  # it diverged: there is nothing to align
+        return None
+    return where
+
+
+def _lies_inside(where: Plane, grey: Plane, ground: Plane) -> bool:
+    """Whether the map only scales and shifts, and leads to places that are there."""
+    linear = where[:, :2]
+    scale = float(np.sqrt(abs(np.linalg.det(linear))))
+    if scale == 0 or np.abs(linear / scale - np.eye(2)).max() > _SKEW:
+        return False
+    height, width = grey.shape
+    corners = np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]], np.float32)
+    first, last = corners @ linear.T + where[:, 2]
+    slack = 1 + _OVERHANG * max(height, width) * scale
+    return bool(
+        min(first) > -0.5 - slack
+        and last[0] < ground.shape[1] - 0.5 + slack
+        and last[1] < ground.shape[0] - 0.5 + slack
+    )
+
+
+def _explained(grey: Plane, seen: Plane) -> float | None:
+    """How much of the one picture's structure the other has, once their tones agree."""
+    grey, known = _blurred(grey, 0.8), seen >= 0
+    seen = _blurred(np.where(known, seen, grey), 0.8)
+    clipped = (np.minimum(grey, seen) < _DARK) | (np.maximum(grey, seen) > _BRIGHT)
+    known &= ~clipped
+    if known.mean() < 0.2:  # noqa: PLR2004 - too little is left to tell
+        known |= clipped
+    tones = grey[known] / 255
+    if tones.std() * 255 < _FLAT:
+        return None
+    curve = np.polynomial.Polynomial.fit(tones[::3], seen[known][::3], 3)
+    rest = np.where(known, seen - curve(grey / 255), 0).astype(np.float32)
+    spread = float(seen[known].var())
+    share = _means(known.astype(np.float32))
+    trusted = share > 0.5  # noqa: PLR2004 - half of a block
+    if not trusted.any():
+        return None
+    mass = np.maximum(share, 1e-6)
+    mean = _means(np.where(known, seen, 0)) / mass
+    texture = np.maximum(_means(np.where(known, seen**2, 0)) / mass - mean**2, 0)
+    strange = _means(rest**2) / mass
+    parts = (strange / (texture + strange + 0.0025 * spread + 4))[trusted]
+    if (parts > 0.5).mean() > _STRANGE or parts.mean() > _UNEXPLAINED:  # noqa: PLR2004 - mostly
+        return None
+    return float(1 - parts.mean())
+
+
+def _means(plane: Plane) -> Plane:
+    """Means of the blocks of a plane; what does not fill a block at its end is left out."""
+    high, wide = (max(1, length // _BLOCK) for length in plane.shape)
+    block = min(_BLOCK, *plane.shape)
+    cut = plane[: high * block, : wide * block]
+    return np.asarray(cut.reshape(high, block, wide, block).mean(axis=(1, 3)), np.float32)
+
+
+def _same_colours(inner: Pixels, seen: Pixels) -> bool:
+    """Whether the hues agree, up to saturation and white balance; grey agrees with any.
+
+    Both colour differences of a pixel are one complex number: what one picture's have to be
+    multiplied with to give the other's turns by the difference in hue.
+    """
+    one, other = (_chroma(image) for image in (inner, seen))
+    if min(one.std(), other.std()) < _COLOURFUL:
+        return True
+    product = np.vdot(one, other) / (np.linalg.norm(one) * np.linalg.norm(other))
+    return bool(abs(product) > _SAME_COLOUR and abs(np.angle(product)) < _HUE)
+
+
+def _chroma(image: Pixels) -> NDArray[np.complex64]:
+    planes = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb), (0, 0), 2.0)
+    chroma = planes[..., 2].astype(np.float32) + 1j * planes[..., 1].astype(np.float32)
+    return np.asarray(chroma - chroma.mean(), np.complex64)

@@ -1,0 +1,175 @@
+"""Putting copies aside: a plan to look at first, and moves that never overwrite anything.
+
+Nothing is ever deleted. A file is moved only while the best copy of its set lies unchanged at its
+place, and while it still holds what it was judged by.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import scan
+from .errors import ExportError, PictureError
+from .records import Skipped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .records import Copy, DuplicateSet, Progress
+    from .resources import Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One copy that may go.
+
+    Attributes:
+        path: the file.
+        target: where it goes; None if it is only named.
+        best: the copy that stays.
+        bytes: size of the file.
+        left: files that belong to it and stay where they are: notes, a raw file, a video.
+    """
+
+    path: str
+    target: str | None
+    best: str
+    bytes: int
+    left: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tidied:
+    """What became of a plan.
+
+    Attributes:
+        moves: the plan; once it was carried out, what was moved.
+        done: whether it was carried out.
+        skipped: files that stayed, and why.
+    """
+
+    moves: tuple[Move, ...]
+    done: bool = False
+    skipped: tuple[Skipped, ...] = ()
+
+
+def plan(sets: Iterable[DuplicateSet], folder: str | None) -> Tidied:
+    """Which files may go, the best of each set left out, and where to.
+
+    Args:
+        sets: see ``Library.duplicates``.
+        folder: where they shall go, each to the path that it has below the folder that holds them
+            all; None to name them only.
+    """
+    going = [(copy, one.best) for one in sets for copy in one.files[1:]]
+    root = _common([copy.path for copy, _ in going])
+    place = None if folder is None else Path(_absolute(folder))
+    return Tidied(
+        tuple(
+            Move(
+                copy.path,
+                None if place is None else str(place / os.path.relpath(copy.path, root)),
+                best,
+                _size(copy.path),
+            )
+            for copy, best in going
+        )
+    )
+
+
+def carry_out(
+    resources: Resources, sets: Sequence[DuplicateSet], folder: str, progress: Progress
+) -> Tidied:
+    """Move the copies of a plan.
+
+    Raises:
+        ExportError: the folder cannot be made.
+    """
+    planned = plan(sets, folder).moves
+    ids = {copy.path: copy for one in sets for copy in one.files}
+    try:
+        Path(_absolute(folder)).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"cannot make the folder {folder}: {error.strerror}") from error
+    moved: list[Move] = []
+    skipped: list[Skipped] = []
+    for done, move in enumerate(planned, start=1):
+        reason = _doubt(resources, ids[move.best]) or _doubt(resources, ids[move.path])
+        if reason is None and os.path.samefile(move.best, move.path):  # noqa: PTH121 - as above
+            reason = f"is the same file as {move.best}, under another name"
+        if reason is None:
+            reason = _move(move)
+        if reason is None:
+            moved.append(move)
+        else:
+            skipped.append(Skipped(move.path, reason))
+        progress("move", done, len(planned))
+    if moved:
+        resources.store().mark_missing([move.path for move in moved])
+    return Tidied(tuple(moved), done=True, skipped=tuple(skipped))
+
+
+def _doubt(resources: Resources, copy: Copy) -> str | None:
+    """Why a file is not what it was judged to be; None if it is."""
+    if os.path.islink(copy.path):  # noqa: PTH114 - no Path for each
+        return f"{copy.path} is a link"
+    try:
+        _, data = resources.load(copy.path)
+    except PictureError as error:
+        return f"{copy.path}: {error}"
+    if scan.content_id(data) != copy.id:
+        return f"{copy.path} has changed since it was indexed; run: imgindex index"
+    return None
+
+
+def _move(move: Move) -> str | None:
+    """Move one file; why it could not be, None if it was."""
+    if move.target is None or os.path.lexists(move.target):
+        return f"{move.target} is there already"
+    try:
+        Path(move.target).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(move.path, move.target, follow_symlinks=False)  # never over another file
+        except FileExistsError:
+            return f"{move.target} is there already"
+        except OSError:  # another disk, or one without hard links
+            _copy(move.path, move.target)
+        Path(move.path).unlink()
+    except OSError as error:
+        return f"cannot be moved: {error.strerror or error}"
+    return None
+
+
+def _copy(path: str, target: str) -> None:
+    """Copy a file with its times to a name that nobody has."""
+    with open(path, "rb") as source, open(target, "xb") as copy:  # noqa: PTH123 - no Path for each
+        try:
+            shutil.copyfileobj(source, copy)
+            copy.flush()
+            os.fsync(copy.fileno())
+        except BaseException:
+            with suppress(OSError):
+                Path(target).unlink()
+            raise
+    shutil.copystat(path, target)
+
+
+def _common(paths: Sequence[str]) -> str:
+    """The folder that holds them all."""
+    return os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else os.sep  # noqa: PTH120 - text in, text out
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH111 - Path's raises for unknown users
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - no Path for each
+    except OSError:
+        return 0
