@@ -7,20 +7,21 @@ import threading
 from collections import OrderedDict, defaultdict
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from .ahead import ahead
 from .errors import PictureError, SettingError
 from .records import Copy, CopyKind, Duplicates, DuplicateSet, Skipped, Twin
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from .duplicates import Candidate
     from .records import IndexedFile, Picture, Pixels, Progress
     from .resources import Resources
     from .store import Store
 
+_KINDS: tuple[CopyKind, ...] = get_args(CopyKind)
 _NEIGHBOURS = 15
 _FEW = 2  # pictures, from which on there are pairs
 _AT_ONCE = 512
@@ -29,42 +30,31 @@ _WHOLLY_ALIKE = 0.98  # so much two decodings of the same pixels are alike at le
 _SURE = 0.9999  # above it a picture may be the same in every pixel
 
 
-def find(
-    resources: Resources, kinds: Collection[CopyKind] | None, progress: Progress
-) -> Duplicates:
+def find(resources: Resources, up_to: CopyKind, progress: Progress) -> Duplicates:
     """Look at what is new, and tell of all copies; see ``Library.duplicates``."""
-    if kinds is not None and not kinds:
-        raise SettingError("name at least one kind of copies: exact, pixels or near")
+    if up_to not in get_args(CopyKind):
+        raise SettingError(f"up_to must be one of {', '.join(get_args(CopyKind))}, not {up_to!r}")
     store, _ = resources.filled()
-    skipped: list[Skipped] = []
-    if kinds is None or set(kinds) - {"exact"}:
-        skipped = _examine(resources, store, progress)
-    return Duplicates(told(store, kinds), tuple(skipped))
+    skipped = [] if up_to == "exact" else _examine(resources, store, progress)
+    return Duplicates(told(store, up_to), tuple(skipped))
 
 
-def told(store: Store, kinds: Collection[CopyKind] | None = None) -> tuple[DuplicateSet, ...]:
-    """The sets that are known.
-
-    Args:
-        store: where they are kept.
-        kinds: copies of other kinds are left out; None for all.
-    """
+def told(store: Store, up_to: CopyKind = "near") -> tuple[DuplicateSet, ...]:
+    """The sets that are known; see ``Library.duplicates``."""
     from .duplicates import sets
 
     held: dict[str, list[IndexedFile]] = defaultdict(list)
     for file in store.files():
         if file.id is not None and not file.missing:
             held[file.id].append(file)
-    twins = [twin for twin in store.twins() if twin.a in held and twin.b in held]
-    if kinds is not None:
-        twins = [twin for twin in twins if twin.kind in kinds]
+    kinds = _KINDS[: _KINDS.index(up_to) + 1]
+    twins = [
+        twin for twin in store.twins() if {twin.a, twin.b} <= held.keys() and twin.kind in kinds
+    ]
     distinct = [one.pictures for one in store.decisions() if one.kind == "distinct"]
     found = sets(twins, distinct)
-    if kinds is None or "exact" in kinds:
-        joined = {picture for some in found for picture in some}
-        found += [[one] for one, files in held.items() if len(files) > 1 and one not in joined]
-    elif kinds is not None:
-        held = defaultdict(list, {one: files[:1] for one, files in held.items()})
+    joined = {picture for some in found for picture in some}
+    found += [[one] for one, files in held.items() if len(files) > 1 and one not in joined]
     pictures = store.pictures({picture for some in found for picture in some})
     by_picture: dict[str, dict[str, Twin]] = defaultdict(dict)
     for twin in twins:
@@ -104,8 +94,7 @@ def _set(files: Sequence[_Held], twins: Mapping[str, Mapping[str, Twin]]) -> Dup
         ),
     )
     copies = [_copy(one, best, twins) for one in files if one is not best]
-    order = {"exact": 0, "pixels": 1, "near": 2}
-    copies.sort(key=lambda one: (order[one.kind], -one.score, one.path))
+    copies.sort(key=lambda one: (_KINDS.index(one.kind), -one.score, one.path))
     first = Copy(best.file.path, best.picture.id, "exact", 1.0)
     return DuplicateSet(best.file.path, _why(best, files), (first, *copies))
 
@@ -239,7 +228,7 @@ class _Look:
 
         whole, part = self._pictures[pair.whole], self._pictures[pair.part]
         try:
-            score = likeness(self._small(whole), self._small(part), pair.turn, pair.box)
+            score = likeness(self._small(whole), self._small(part), *pair.place)
         except PictureError:
             return None
         if score is None:

@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from .decisions import decide
-from .errors import LibraryDamagedError, QueryError
+from .errors import LibraryDamagedError, QueryError, SettingError
 from .grouped import Grouped
 from .indexing import index
 from .records import QueryFailure, no_progress
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .records import AddReport, CopyKind, Decision, Duplicates, Progress, SearchResult, Status
     from .searching import Query, RecallReport
     from .store import Store
+    from .tidying import Tidied
 
 
 class Library(Grouped):
@@ -168,7 +169,7 @@ class Library(Grouped):
         return search(self._resources, queries, wanted)
 
     def duplicates(
-        self, *, kinds: Collection[CopyKind] | None = None, progress: Progress = no_progress
+        self, up_to: CopyKind = "near", *, progress: Progress = no_progress
     ) -> Duplicates:
         """Find the files that show the same picture: copies, not pictures that are merely alike.
 
@@ -177,7 +178,8 @@ class Library(Grouped):
         pair is verified in pixels. What was said to be distinct is kept apart.
 
         Args:
-            kinds: ``exact``, ``pixels`` and ``near``: which copies to tell of; None for all.
+            up_to: ``exact`` for copies with the same bytes, ``pixels`` for those with the same
+                pixels as well, ``near`` for all.
             progress: stages ``draw``, ``neighbours``, ``sketches`` and ``compare``.
 
         Raises:
@@ -186,7 +188,48 @@ class Library(Grouped):
         """
         from .deduplicating import find
 
-        return find(self._resources, kinds, progress)
+        return find(self._resources, up_to, progress)
+
+    def tidy(
+        self,
+        found: Duplicates,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        dry_run: bool = True,
+        progress: Progress = no_progress,
+    ) -> Tidied:
+        """Put copies aside, all but the best of each set. Nothing is deleted or overwritten.
+
+        A file is moved only while it and the best copy of its set hold what they were judged by.
+
+        Args:
+            found: see ``duplicates``.
+            folder: where they go, each to the path that it has below the folder that holds them
+                all; None to name them only.
+            dry_run: tell what would be moved, and move nothing.
+            progress: stage ``move``.
+
+        Raises:
+            SettingError: there is no folder to move to.
+            ExportError: the folder cannot be made.
+        """
+        from .tidying import carry_out, plan
+
+        place = None if folder is None else os.fspath(folder)
+        if dry_run:
+            return plan(found.sets, place)
+        if place is None:
+            raise SettingError("name a folder to move the copies to")
+        return carry_out(self._resources, found.sets, place, progress)
+
+    def save_duplicates(
+        self, found: Duplicates, target: str | os.PathLike[str], *, force: bool = False
+    ) -> None:
+        """Write sets of copies as one self-contained page; see ``save_page``."""
+        from . import results
+
+        place = self._resources.target(target, force=force)
+        results.write_copies(found, place, thumbnail=self.thumbnail, force=force)
 
     def distinct(self, pictures: Sequence[Query]) -> Decision:
         """Say that no two of these pictures are copies of each other.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable
 
-    from .records import SearchResult
+    from .records import Duplicates, SearchResult
 
 _CARD = 320
 _TILE = 200
@@ -51,6 +51,51 @@ def write_page(
         title=f"Like {PurePath(result.query).name}",
         subtitle=f"{result.model} · {result.way} search",
         sections=[export.Section("Matches", "most alike first", cards)],
+        force=force,
+    )
+
+
+def write_copies(
+    found: Duplicates,
+    target: str | os.PathLike[str],
+    *,
+    thumbnail: Callable[[str, int], bytes | None],
+    force: bool = False,
+) -> None:
+    """Write sets of copies as one self-contained page, the best of each set first.
+
+    Args:
+        found: the sets.
+        target: the file to make.
+        thumbnail: a path's thumbnail of so many pixels as JPEG, or None if it cannot be read.
+        force: replace a file that is there.
+
+    Raises:
+        ExportError: the target is taken or cannot be written.
+    """
+    sections = [
+        export.Section(
+            f"Set {number}",
+            f"best is {one.why}",
+            [
+                export.Card(
+                    thumbnail=thumbnail(copy.path, _CARD),
+                    path=copy.path,
+                    caption=PurePath(copy.path).name,
+                    badge="best" if copy is one.files[0] else f"{copy.kind} {copy.score:.3f}",
+                    note=f"{copy.kind}, {copy.score:.6f}, id {copy.id}",
+                )
+                for copy in one.files
+            ],
+        )
+        for number, one in enumerate(found.sets, start=1)
+    ]
+    files = sum(len(one.files) for one in found.sets)
+    export.write_page(
+        target,
+        title="Copies",
+        subtitle=f"{len(found.sets):,} sets of {files:,} files",
+        sections=sections,
         force=force,
     )
 

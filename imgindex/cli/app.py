@@ -15,7 +15,7 @@ from imgindex.errors import SettingError
 from imgindex.records import MIN_CLUSTER_SIZE, NOISE, ClusterReport, Space, to_json
 from imgindex.searching import RecallReport  # noqa: TC001 - as above
 
-from . import groups, index, model, search
+from . import duplicates, groups, index, model, search
 from . import map as chart
 from .options import (  # noqa: TC001 - typer reads the annotations
     JsonOption,
@@ -47,6 +47,7 @@ Begin with:
   imgindex index ~/Pictures          look at every picture once
   imgindex search photo.jpg          what looks like this?
   imgindex cluster                   what belongs together?
+  imgindex duplicates                what is there twice?
   imgindex export groups.html        a page to look at
   imgindex map map.html              a map to walk about in
 """,
@@ -56,6 +57,7 @@ Begin with:
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(groups.app, name="groups")
+app.add_typer(duplicates.app, name="duplicates")
 app.add_typer(model.app, name="model")
 
 

@@ -25,7 +25,7 @@ Arguments = ParamSpec("Arguments")
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # all but the end of a line
 
-FAILED, USAGE, SKIPPED, INTERRUPTED = 1, 2, 3, 130
+FAILED, USAGE, SKIPPED, FOUND, INTERRUPTED = 1, 2, 3, 11, 130
 
 
 def command(

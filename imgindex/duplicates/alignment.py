@@ -35,11 +35,16 @@ _FLAT = 2.0  # deviation of a picture with nothing in it
 _SKEW = 0.02  # most that the picture may be rotated, stretched or sheared by
 _OVERHANG = 0.02  # most that a part may stick out of the whole, as a share of its side
 _STRANGE, _UNEXPLAINED = 0.12, 0.25  # most blocks that differ, and most that differs on the mean
+_ASKEW, _FILLED = 4.0, 0.5  # least angle of a rotation, and most that may be filled up
 _COLOURFUL, _HUE, _SAME_COLOUR = 4.0, 0.35, 0.5
 
 
 def likeness(
-    whole: Pixels, part: Pixels, turn: Turn, box: tuple[float, float, float, float]
+    whole: Pixels,
+    part: Pixels,
+    turn: Turn,
+    box: tuple[float, float, float, float],
+    angle: float = 0.0,
 ) -> float | None:
     """Lay one picture over its place in another one.
 
@@ -48,6 +53,7 @@ def likeness(
         part: the same.
         turn: how ``whole`` has to be turned.
         box: about where ``part`` then lies in it: left, top, width, height as shares of its sides.
+        angle: by which it is rotated there, in degrees; not 0 only where the box is all there is.
 
     Returns:
         How much of the one the other explains, in [0.75, 1], or None if they are no copies.
@@ -57,12 +63,17 @@ def likeness(
     if side < _SMALLEST:
         return None
     inner = _scaled(part, side / max(part.shape[:2]))
-    outer = _scaled(around, inner.shape[1] / (box[2] * around.shape[1]))
+    if angle:  # shorter sides agree where a picture was rotated on its canvas
+        outer = _scaled(around, min(inner.shape[:2]) / min(around.shape[:2]))
+    else:
+        outer = _scaled(around, inner.shape[1] / (box[2] * around.shape[1]))
     grey, ground = _grey(inner), _grey(outer)
     if grey.std() < _FLAT or ground.std() < _FLAT:
         return None
-    where = _refined(grey, ground, box)
-    if where is None or not _lies_inside(where, grey, ground):
+    first = _rotated(grey, ground, angle) if angle else _boxed(grey, ground, box)
+    where = _refined(grey, ground, first)
+    possible = _is_rotated if angle else _lies_inside
+    if where is None or not possible(where, grey, ground):
         return None
     size = (grey.shape[1], grey.shape[0])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -88,20 +99,32 @@ def _blurred(image: Plane, by: float) -> Plane:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), by), np.float32)
 
 
-def _refined(grey: Plane, ground: Plane, box: tuple[float, float, float, float]) -> Plane | None:
-    """The affine map from places of the part to places of the whole; None where none is found.
-
-    Evangelidis & Psarakis, doi:10.1109/TPAMI.2008.113: it maximises the correlation.
-    """
+def _boxed(grey: Plane, ground: Plane, box: tuple[float, float, float, float]) -> Plane:
+    """The affine map [2, 3] from places of the part to those of the whole that fills a box."""
     left, top, width, height = box
     wide, high = width * ground.shape[1] / grey.shape[1], height * ground.shape[0] / grey.shape[0]
-    where = np.array(
+    return np.array(
         [
             [wide, 0, left * ground.shape[1] + (wide - 1) / 2],
             [0, high, top * ground.shape[0] + (high - 1) / 2],
         ],
         np.float32,
     )
+
+
+def _rotated(grey: Plane, ground: Plane, angle: float) -> Plane:
+    """The map that turns around the middles, by degrees."""
+    cosine, sine = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    linear = np.array([[cosine, -sine], [sine, cosine]])
+    middles = [(np.array(plane.shape[::-1]) - 1) / 2 for plane in (grey, ground)]
+    return np.column_stack([linear, middles[1] - linear @ middles[0]]).astype(np.float32)
+
+
+def _refined(grey: Plane, ground: Plane, where: Plane) -> Plane | None:
+    """The affine map near to one that fits best; None where none is found.
+
+    Evangelidis & Psarakis, doi:10.1109/TPAMI.2008.113: it maximises the correlation.
+    """
     until = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _STEPS, _STILL)
     scale = max(grey.shape) / _SIDE
     try:
@@ -117,19 +140,42 @@ def _refined(grey: Plane, ground: Plane, box: tuple[float, float, float, float])
 
 
 def _lies_inside(where: Plane, grey: Plane, ground: Plane) -> bool:
-    """Whether the map only scales and shifts, and leads to places that are there."""
+    """Whether the map only scales and shifts, and leads to places that are there.
+
+    It may stretch where it leads from all of the one picture to all of the other.
+    """
     linear = where[:, :2]
     scale = float(np.sqrt(abs(np.linalg.det(linear))))
-    if scale == 0 or np.abs(linear / scale - np.eye(2)).max() > _SKEW:
+    if scale == 0 or max(abs(linear[0, 1]), abs(linear[1, 0])) > _SKEW * scale:
         return False
     height, width = grey.shape
     corners = np.array([[-0.5, -0.5], [width - 0.5, height - 0.5]], np.float32)
     first, last = corners @ linear.T + where[:, 2]
     slack = 1 + _OVERHANG * max(height, width) * scale
-    return bool(
-        min(first) > -0.5 - slack
-        and last[0] < ground.shape[1] - 0.5 + slack
-        and last[1] < ground.shape[0] - 0.5 + slack
+    end = np.array(ground.shape[::-1]) - 0.5
+    if not (min(first) > -0.5 - slack and (last < end + slack).all()):
+        return False
+    stretched = abs(linear[0, 0] - linear[1, 1]) > 2 * _SKEW * scale
+    return not stretched or bool(max(first) < slack - 0.5 and (last > end - slack).all())
+
+
+def _is_rotated(where: Plane, grey: Plane, ground: Plane) -> bool:
+    """Whether the map only rotates, scales and shifts, and leads from nothing but filling outside.
+
+    Without a clear angle it might be another shot, held a little askew.
+    """
+    linear = where[:, :2]
+    scale = float(np.sqrt(abs(np.linalg.det(linear))))
+    if scale == 0 or abs(linear[1, 0]) < np.sin(np.radians(_ASKEW)) * scale:
+        return False
+    if max(abs(linear[0, 0] - linear[1, 1]), abs(linear[0, 1] + linear[1, 0])) > _SKEW * scale:
+        return False
+    size = (grey.shape[1], grey.shape[0])
+    flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    there = cv2.warpAffine(np.ones_like(ground), where, size, flags=flags)
+    outside = cv2.dilate(np.asarray(there, np.float32), np.ones((5, 5), np.uint8)) == 0
+    return float(outside.mean()) < _FILLED and (
+        outside.sum() < _BLOCK or float(grey[outside].std()) < 3 * _FLAT
     )
 
 

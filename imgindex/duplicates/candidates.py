@@ -17,6 +17,7 @@ import numpy as np
 
 from imgindex.records import SKETCH_SIDE as SIDE
 
+from .rotation import rotation, spectrum
 from .waves import TURNS, Turn, turned, waves
 
 if TYPE_CHECKING:
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
 
     from imgindex.records import Progress
 
+    from .rotation import Spectrum
+
     Pair = tuple[int, int]
     _Nearest = Callable[[NDArray[np.float32]], Iterator[tuple[int, int, float]]]
 
 _SAME_WAVES = 0.85  # least cosine of the waves of copies
+_SAME_CIRCLES = 0.85  # least correlation of circles in rotated copies
+_ALL = (0.0, 0.0, 1.0, 1.0)
 _SAME_SKETCH = 0.8  # least correlation of a sketch with its place in another
 _SMALLEST_PART = 17  # of SIDE: what is left of a side that was cropped
 _STEP, _PROMISING = 3, 0.6  # sizes of parts are tried in steps, and those between if it looks good
@@ -47,6 +52,7 @@ class Candidate(NamedTuple):
         turn: how ``whole`` has to be turned.
         box: where ``part`` then lies in it: left, top, width, height as shares of its sides.
         correlation: of the sketches there, at most 1.
+        angle: by which ``part`` is rotated on top of that around the middle, in degrees.
     """
 
     whole: int
@@ -54,6 +60,12 @@ class Candidate(NamedTuple):
     turn: Turn
     box: tuple[float, float, float, float]
     correlation: float
+    angle: float = 0.0
+
+    @property
+    def place(self) -> tuple[Turn, tuple[float, float, float, float], float]:
+        """What `likeness` wants to know beside the pictures."""
+        return self.turn, self.box, self.angle
 
 
 def candidates(
@@ -73,13 +85,14 @@ def candidates(
         progress: called with the stage ``sketches``.
     """
     pairs = _by_waves(waves(sketches), fresh)
+    spectra = [spectrum(*one) for one in zip(sketches, aspects.tolist(), strict=True)]
     for pair in _by_neighbours(neighbours, fresh):
         pairs.setdefault(pair, TURNS[0])
     ordered = sorted(pairs.items())
     chunks = [ordered[at : at + _CHUNK] for at in range(0, len(ordered), _CHUNK)]
     found: list[Candidate] = []
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for some in pool.map(lambda chunk: _register(sketches, aspects, chunk), chunks):
+        for some in pool.map(lambda chunk: _register(sketches, aspects, spectra, chunk), chunks):
             found += some
             progress("sketches", len(found), 0)
     return found
@@ -158,6 +171,7 @@ def _by_graph(flat: NDArray[np.float32]) -> _Nearest:
 def _register(
     sketches: NDArray[np.uint8],
     aspects: NDArray[np.float64],
+    spectra: Sequence[Spectrum],
     pairs: Sequence[tuple[Pair, Turn]],
 ) -> list[Candidate]:
     """Those of the pairs where one sketch is found in the other, and where."""
@@ -173,6 +187,13 @@ def _register(
                 best = Candidate(whole, part, way, box, correlation)
         if best is not None and best.correlation >= _SAME_SKETCH:
             found.append(best)
+            continue
+        alike, angle, mirrored = rotation(spectra[one], spectra[other])
+        if alike >= _SAME_CIRCLES:
+            way = Turn(columns=mirrored)
+            found.append(Candidate(one, other, way, _ALL, alike, angle))
+            back = angle if mirrored else -angle
+            found.append(Candidate(other, one, way, _ALL, alike, back))
     return found
 
 
@@ -188,9 +209,9 @@ def _place(
             another one.
     """
     wide, high = min(1.0, aspect), min(1.0, 1 / aspect)
-    best, best_side, box = -1.0, SIDE, (0.0, 0.0, 1.0, 1.0)
+    best, best_side, box = -1.0, SIDE, _ALL
 
-    def attempt(side: int) -> None:
+    def attempt(side: int, wide: float = wide, high: float = high) -> None:
         nonlocal best, best_side, box
         width, height = max(8, round(side * wide)), max(8, round(side * high))
         small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
@@ -200,6 +221,7 @@ def _place(
             best, best_side = fit, side
             box = (left / SIDE, top / SIDE, width / SIDE, height / SIDE)
 
+    attempt(SIDE, 1.0, 1.0)  # all of it, perhaps stretched
     for side in range(SIDE, _SMALLEST_PART - 1, -_STEP):
         attempt(side)
     if best >= _PROMISING:
