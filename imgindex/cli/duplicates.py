@@ -35,11 +35,7 @@ if TYPE_CHECKING:
     from imgindex.records import Duplicates
     from imgindex.tidying import Tidied
 
-app = typer.Typer(
-    help="Find copies of pictures, and put them aside.",
-    rich_markup_mode=None,
-    no_args_is_help=False,
-)
+app = typer.Typer(rich_markup_mode=None)
 
 
 @app.callback(
@@ -178,12 +174,15 @@ def _show(tidied: Tidied, shape: str) -> None:
 
 def _tell_plan(tidied: Tidied) -> None:
     verb = "moved" if tidied.done else "would move"
+    best = None
     for move in tidied.moves:
-        line(f"{verb}  {move.path}")
-        line(f"   to  {move.target}")
-        line(f" keep  {move.best}")
+        if move.best != best:
+            best = move.best
+            line(f"keep {best}")
+        line(f"  {verb} {move.path}")
+        line(f"  {'to':>{len(verb)}} {move.target}")
         if move.left:
-            line(f"stays  {', '.join(move.left)}")
+            line(f"  leaving behind {', '.join(move.left)}")
     size = amount(sum(move.bytes for move in tidied.moves))
     line(f"{verb} {counted(len(tidied.moves), 'file')}, {size}")
     skipped_lines(tidied.skipped)
