@@ -252,7 +252,9 @@ def test_every_command_has_json_and_an_example(tmp_path: Path) -> None:
     names += [f"model {name}" for name in ("list", "info", "pull", "import", "quantize")]
     names += [f"groups {name}" for name in ("show", "name", "cover", "together", "apart")]
     names += [f"groups {name}" for name in ("decisions", "forget")]
-    listed = "".join(run(*of, "--help", home=tmp_path).text for of in ([], ["model"], ["groups"]))
+    names += ["duplicates", "duplicates not"]
+    ways: tuple[list[str], ...] = ([], ["model"], ["groups"], ["duplicates"])
+    listed = "".join(run(*way, "--help", home=tmp_path).text for way in ways)
     commands = set(re.findall(r"^  (\w+) +[A-Z]", listed, re.MULTILINE)) - {"QUERY"}
     assert commands == {name.split()[-1] for name in names} | {"model", "groups"}
     for name in names:

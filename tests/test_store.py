@@ -30,6 +30,7 @@ from imgindex.records import (
     Picture,
     SizedGroup,
     StoreStats,
+    Twin,
     Where,
     no_progress,
 )
@@ -1113,3 +1114,46 @@ def test_a_second_store_object_may_not_write_meanwhile() -> None:
             assert first.has([an_id(1)]) == {an_id(1)}
         finally:
             second.close()
+
+
+# Sketches and twins
+
+
+def test_sketches_are_kept_with_pictures_and_added_later(store: Store) -> None:
+    drawn = replace(picture(0), sketch=bytes(1024))
+    store.add([drawn, picture(1)], unit(2), [file("/p/0.jpg", 0), file("/p/1.jpg", 1)])
+    ids = [an_id(0), an_id(1)]
+    assert {one: found.sketch for one, found in store.pictures(ids).items()} == {
+        ids[0]: bytes(1024),
+        ids[1]: b"",
+    }
+    assert store.pictures([ids[1]])[ids[1]] == picture(1)
+    store.put_sketches({ids[1]: b"\1" * 1024, an_id(9): b"\2" * 1024})
+    assert store.pictures([*ids, an_id(9)])[ids[1]].sketch == b"\1" * 1024
+    assert an_id(9) not in store.pictures([an_id(9)])
+
+
+def test_twins_and_whose_were_looked_for(store: Store) -> None:
+    ids, _ = fill(store, 4)
+    ids = sorted(ids)
+    assert store.twins() == []
+    assert store.examined() == set()
+    one, other = Twin(ids[0], ids[1], "near", 0.9), Twin(ids[1], ids[3], "pixels", 1.0)
+    store.save_twins(ids[:2], [one])
+    store.save_twins([ids[3]], [other, one._replace(score=0.95)])
+    assert store.twins() == [one._replace(score=0.95), other]
+    assert store.examined() == {ids[0], ids[1], ids[3]}
+    store.save_twins([an_id(99)], [Twin(ids[0], an_id(99), "near", 0.9)])
+    assert len(store.twins()) == 2
+    assert an_id(99) not in store.examined()
+
+
+def test_twins_of_pruned_pictures_go(store: Store) -> None:
+    ids, _ = fill(store, 3)
+    pair = sorted(ids[:2])
+    store.save_twins(ids, [Twin(pair[0], pair[1], "near", 0.9)])
+    store.mark_missing(["/p/0.jpg"])
+    assert len(store.twins()) == 1
+    store.prune()
+    assert store.twins() == []
+    assert store.examined() == set(ids[1:])

@@ -26,7 +26,7 @@ SIDE = 352
 
 _SIDE = 192  # at which pictures are compared
 _SMALLEST = 24
-_BLURS = (4.0, 2.0, 1.0)
+_COARSE = 64  # longer side at which alignment may begin
 _STEPS, _STILL = 40, 1e-4
 _BLOCK = 16
 _DARK, _BRIGHT = 6, 249  # what is clipped tells nothing
@@ -34,7 +34,9 @@ _FLAT = 2.0  # deviation of a picture with nothing in it
 
 _SKEW = 0.02  # most that the picture may be rotated, stretched or sheared by
 _OVERHANG = 0.02  # most that a part may stick out of the whole, as a share of its side
-_STRANGE, _UNEXPLAINED = 0.12, 0.25  # most blocks that differ, and most that differs on the mean
+_CLEAR = 0.9
+_STRANGE, _EXPLAINED = 0.12, 0.75  # most blocks that differ, and least that is explained
+_SAME_DETAILS, _FAINT, _WITHOUT_DETAILS = 0.9, 1.0, 0.97
 _ASKEW, _FILLED = 4.0, 0.5  # least angle of a rotation, and most that may be filled up
 _COLOURFUL, _HUE, _SAME_COLOUR = 4.0, 0.35, 0.5
 
@@ -71,14 +73,23 @@ def likeness(
     if grey.std() < _FLAT or ground.std() < _FLAT:
         return None
     first = _rotated(grey, ground, angle) if angle else _boxed(grey, ground, box)
+    if not angle and min(box[2:]) == 1:  # most copies show all there is: that is soon seen
+        score = _fit(inner, outer, first)
+        if score is not None and score > _CLEAR:
+            return score
     where = _refined(grey, ground, first)
     possible = _is_rotated if angle else _lies_inside
     if where is None or not possible(where, grey, ground):
         return None
-    size = (grey.shape[1], grey.shape[0])
+    return _fit(inner, outer, where)
+
+
+def _fit(inner: Pixels, outer: Pixels, where: Plane) -> float | None:
+    """How much of the one picture the other explains, laid over it so; None if they differ."""
+    size = (inner.shape[1], inner.shape[0])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    seen = cv2.warpAffine(ground, where, size, flags=flags, borderValue=-255)
-    score = _explained(grey, np.asarray(seen, np.float32))
+    seen = cv2.warpAffine(_grey(outer), where, size, flags=flags, borderValue=-255)
+    score = _explained(_grey(inner), np.asarray(seen, np.float32))
     if score is None:
         return None
     colours = cv2.warpAffine(outer, where, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
@@ -126,14 +137,18 @@ def _refined(grey: Plane, ground: Plane, where: Plane) -> Plane | None:
     Evangelidis & Psarakis, doi:10.1109/TPAMI.2008.113: it maximises the correlation.
     """
     until = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _STEPS, _STILL)
-    scale = max(grey.shape) / _SIDE
+    small = [(grey, ground)]
+    while max(small[-1][0].shape) > _COARSE:
+        one, other = (np.asarray(cv2.pyrDown(plane), np.float32) for plane in small[-1])
+        small.append((one, other))
+    where = where.copy()
+    where[:, 2] /= 2 ** (len(small) - 1)
     try:
-        for blur in _BLURS:
-            by = max(0.6, blur * scale)
-            _, found = cv2.findTransformECC(
-                _blurred(grey, by), _blurred(ground, by), where, cv2.MOTION_AFFINE, until
-            )
+        for one, other in reversed(small):
+            found = cv2.findTransformECC(one, other, where, cv2.MOTION_AFFINE, until)[1]
             where = np.asarray(found, np.float32)
+            if one is not grey:
+                where[:, 2] *= 2
     except cv2.error:  # it diverged: there is nothing to align
         return None
     return where
@@ -202,9 +217,29 @@ def _explained(grey: Plane, seen: Plane) -> float | None:
     texture = np.maximum(_means(np.where(known, seen**2, 0)) / mass - mean**2, 0)
     strange = _means(rest**2) / mass
     parts = (strange / (texture + strange + 0.0025 * spread + 4))[trusted]
-    if (parts > 0.5).mean() > _STRANGE or parts.mean() > _UNEXPLAINED:  # noqa: PLR2004 - mostly
+    score = float(1 - parts.mean())
+    if (parts > 0.5).mean() > _STRANGE or score < _EXPLAINED:  # noqa: PLR2004 - mostly
         return None
-    return float(1 - parts.mean())
+    return score if _same_details(grey, seen, known, score) else None
+
+
+def _same_details(grey: Plane, seen: Plane, known: NDArray[np.bool_], score: float) -> bool:
+    """Whether the fine structure agrees; skies and seas are alike in everything else.
+
+    The tenth of all blocks that agree least is left out: there may be a watermark.
+    """
+    inner = cv2.erode(known.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    one, other = (np.where(inner, plane - _blurred(plane, 3.0), 0) for plane in (grey, seen))
+    both, first, second = (
+        _means(product).ravel() for product in (one * other, one * one, other * other)
+    )
+    gain = both.sum() / max(float(first.sum()), 1e-6)
+    differ = second - 2 * gain * both + gain**2 * first
+    kept = np.argsort(differ)[: max(1, round(0.9 * len(differ)))]
+    energy = float(first[kept].mean()), float(second[kept].mean())
+    if min(energy) < _FAINT:
+        return score > _WITHOUT_DETAILS
+    return float(both[kept].mean()) > _SAME_DETAILS * float(np.sqrt(energy[0] * energy[1]))
 
 
 def _means(plane: Plane) -> Plane:

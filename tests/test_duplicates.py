@@ -1,0 +1,467 @@
+"""Copies: found, told from pictures that are merely alike, and put aside without losing any."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import bench_duplicates
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pictures import exif, jpeg, png, scene
+from PIL import Image, ImageDraw, ImageOps
+from typer.testing import CliRunner
+
+from imgindex import Library
+from imgindex.cli.app import app
+from imgindex.duplicates import Turn, likeness, sets
+from imgindex.duplicates.rotation import rotation, spectrum
+from imgindex.duplicates.waves import TURNS, turned, waves
+from imgindex.errors import QueryError, SettingError
+from imgindex.pixels import decode, digest, small
+from imgindex.records import SKETCH_SIDE, DuplicateSet, Twin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from imgindex.records import Pixels
+
+SHARED = Path(__file__).parents[2] / "shared"
+PHOTOS, SAMPLES = SHARED / "photos", SHARED / "duplicates"
+needs_photos = pytest.mark.skipif(
+    not PHOTOS.is_dir(), reason="needs ../shared/photos, sample pictures that are not kept here"
+)
+needs_samples = pytest.mark.skipif(
+    not SAMPLES.is_dir(),
+    reason="needs ../shared/duplicates, sample pictures that are not kept here",
+)
+ALL = (0.0, 0.0, 1.0, 1.0)
+
+runner = CliRunner()
+
+
+def square(data: bytes) -> Pixels:
+    sketch = decode(data, size=64, fit="squash", max_megapixels=9).sketch
+    return np.frombuffer(sketch, np.uint8).reshape(SKETCH_SIDE, SKETCH_SIDE)
+
+
+def busy(seed: int, width: int = 320, height: int = 240) -> Image.Image:
+    """A scene with things in it: a smooth one has nothing to be aligned by."""
+    image = scene(seed, width, height)
+    draw = ImageDraw.Draw(image)
+    random = np.random.default_rng(seed)
+    for left, top, wide, high, *colour in random.integers(0, 256, (50, 7)).tolist():
+        x, y = left * width // 256, top * height // 256
+        draw.rectangle((x, y, x + wide // 6 + 2, y + high // 6 + 2), tuple(colour))
+    return image
+
+
+def pixels_of(image: Image.Image) -> Pixels:
+    return small(png(image), 352, max_megapixels=9)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six scenes; of two there are copies."""
+    place = tmp_path / "pictures"
+    (place / "copies").mkdir(parents=True)
+    for seed in range(6):
+        (place / f"scene-{seed}.jpg").write_bytes(jpeg(scene(seed, 240, 180), quality=95))
+    first = scene(0, 240, 180)
+    shutil.copy(place / "scene-0.jpg", place / "copies" / "same.jpg")
+    (place / "copies" / "small.jpg").write_bytes(jpeg(first.resize((120, 90)), quality=70))
+    (place / "copies" / "mirror.jpg").write_bytes(jpeg(ImageOps.mirror(first), quality=95))
+    with Image.open(place / "scene-1.jpg") as decoded:
+        (place / "copies" / "lossless.png").write_bytes(png(decoded.convert("RGB")))
+    return place
+
+
+@pytest.fixture
+def library(folder: Path, tmp_path: Path, model_file: Path) -> str:
+    where = str(tmp_path / "library")
+    with Library(where, model=model_file) as opened:
+        opened.add([folder])
+    return where
+
+
+def told(found: Sequence[DuplicateSet]) -> list[dict[str, str]]:
+    return [{os.path.basename(one.path): one.kind for one in some.files} for some in found]  # noqa: PTH119
+
+
+def run(*words: str, code: int = 0) -> str:
+    result = runner.invoke(app, ["duplicates", *words])
+    assert result.exit_code == code, result.output
+    return result.stdout
+
+
+def test_sets_their_kinds_and_the_best(library: str, folder: Path) -> None:
+    with Library(library) as opened:
+        found = opened.duplicates()
+        assert not found.skipped
+        assert told(found.sets) == [
+            {
+                "scene-0.jpg": "exact",
+                "same.jpg": "exact",
+                "mirror.jpg": "near",
+                "small.jpg": "near",
+            },
+            {"lossless.png": "exact", "scene-1.jpg": "pixels"},
+        ]
+        first, second = found.sets
+        assert first.best == first.files[0].path
+        assert Path(first.best).parent == folder  # the same bytes; nothing else tells them apart
+        assert second.why.startswith("the most bytes, ")
+        assert [one.score == 1 for one in first.files] == [True, True, False, False]
+        assert all(0.75 < one.score < 1 for one in first.files[2:])
+        exact = opened.duplicates("exact")
+        assert told(exact.sets) == [{"scene-0.jpg": "exact", "same.jpg": "exact"}]
+        pixels = opened.duplicates("pixels")
+        assert [len(one.files) for one in pixels.sets] == [2, 2]
+        with pytest.raises(SettingError, match="exact, pixels, near, not 'alike'"):
+            opened.duplicates("alike")  # type: ignore[arg-type]
+
+
+def test_the_largest_is_best_then_the_one_taken_first(tmp_path: Path, model_file: Path) -> None:
+    image = scene(3, 240, 180)
+    (tmp_path / "large.jpg").write_bytes(jpeg(image))
+    (tmp_path / "small.jpg").write_bytes(jpeg(image.resize((200, 150)), quality=100))
+    other = scene(4, 240, 180)
+    for name, taken in (("later", "2020:05:01 10:00:00"), ("first", "2019:05:01 10:00:00")):
+        data = jpeg(other, quality=90, exif=exif(taken=taken))
+        (tmp_path / f"{name}.jpg").write_bytes(data)
+    with Library("memory:", model=model_file) as library:
+        library.add([tmp_path])
+        best = {Path(one.best).name: one.why for one in library.duplicates().sets}
+    assert best == {
+        "large.jpg": "the largest, 240 x 180",
+        "first.jpg": "taken first, 2019-05-01T10:00:00",
+    }
+
+
+def test_only_what_is_new_is_looked_at(
+    library: str, folder: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imgindex import duplicates
+
+    looked: list[object] = []
+    real = duplicates.likeness
+
+    def noting(*arguments: Any) -> float | None:
+        looked.append(arguments)
+        return real(*arguments)
+
+    monkeypatch.setattr(duplicates, "likeness", noting)
+    with Library(library, model=model_file) as opened:
+        before = opened.duplicates()
+        assert looked
+        looked.clear()
+        assert opened.duplicates() == before
+        assert not looked
+        (folder / "copies" / "grey.jpg").write_bytes(jpeg(scene(2, 240, 180).convert("L")))
+        opened.add([folder])
+        after = opened.duplicates()
+        assert {"scene-2.jpg", "grey.jpg"} in [set(one) for one in told(after.sets)]
+        assert len(after.sets) == 3
+        assert looked
+
+
+def test_a_library_without_sketches_gets_them(library: str, folder: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(os.path.join(library, "library.sqlite")) as db:  # noqa: PTH118
+        db.execute("DELETE FROM sketch")
+    (folder / "scene-5.jpg").unlink()
+    with Library(library) as opened:
+        found = opened.duplicates()
+        assert len(found.sets) == 2
+        assert [one.path for one in found.skipped] == [str(folder / "scene-5.jpg")]
+
+
+def test_what_was_said_to_be_distinct_stays_apart(library: str, folder: Path) -> None:
+    with Library(library) as opened:
+        opened.duplicates()
+        opened.distinct([folder / "scene-0.jpg", folder / "copies" / "small.jpg"])
+        found = told(opened.duplicates().sets)
+        assert {"scene-0.jpg", "same.jpg", "mirror.jpg"} in [set(one) for one in found]
+        assert all("small.jpg" not in one for one in found)
+        (decision,) = opened.decisions()
+        assert decision.kind == "distinct"
+        opened.forget(decision.number)
+        assert len(told(opened.duplicates().sets)[0]) == 4
+        with pytest.raises(SettingError, match="two different pictures"):
+            opened.distinct([folder / "scene-0.jpg", folder / "copies" / "same.jpg"])
+        with pytest.raises(QueryError, match=r"no file nowhere\.jpg"):
+            opened.distinct([folder / "scene-0.jpg", "nowhere.jpg"])
+
+
+def test_distinct_pictures_never_meet_in_a_set() -> None:
+    twins = [Twin("a", "b", "near", 0.9), Twin("b", "c", "near", 0.95), Twin("d", "e", "near", 0.8)]
+    assert sets(twins, []) == [["a", "b", "c"], ["d", "e"]]
+    assert sets(twins, [("a", "c")]) == [["b", "c"], ["d", "e"]]
+    assert sets(twins, [("d", "e", "a")]) == [["a", "b", "c"]]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.floats(0.75, 1)), max_size=30),
+    st.lists(st.sets(st.integers(0, 12), min_size=2, max_size=4), max_size=5),
+)
+def test_sets_hold_every_picture_once(
+    pairs: list[tuple[int, int, float]], distinct: list[set[int]]
+) -> None:
+    twins = [Twin(str(a), str(b), "near", score) for a, b, score in pairs if a != b]
+    apart = [tuple(map(str, some)) for some in distinct]
+    found = sets(twins, apart)
+    members = [one for some in found for one in some]
+    assert len(members) == len(set(members))
+    assert all(len(set(some) & set(no)) < 2 for some in found for no in apart)
+    if not apart:
+        assert set(members) == {one for twin in twins for one in (twin.a, twin.b)}
+
+
+# Moving
+
+
+def test_a_plan_moves_nothing(library: str, folder: Path, tmp_path: Path) -> None:
+    before = sorted(folder.rglob("*"))
+    output = run("--keep-best", "--move-to", str(tmp_path / "away"), "-L", library)
+    assert f"would move {folder}/copies/same.jpg" in output
+    assert f"to {tmp_path}/away/copies/same.jpg" in output
+    assert sorted(folder.rglob("*")) == before
+    assert not (tmp_path / "away").exists()
+
+
+def test_moving_keeps_the_best_and_loses_nothing(
+    library: str, folder: Path, tmp_path: Path
+) -> None:
+    contents = sorted(path.read_bytes() for path in folder.rglob("*.*g"))
+    away = tmp_path / "away"
+    words = ("--keep-best", "--move-to", str(away), "--apply", "-L", library, "--json")
+    result = json.loads(run(*words))
+    assert result["plan"]["done"]
+    moved = [Path(one["target"]) for one in result["plan"]["moves"]]
+    assert sorted(path.name for path in moved) == [
+        *("mirror.jpg", "same.jpg", "scene-1.jpg", "small.jpg")
+    ]
+    assert all(path.is_file() for path in moved)
+    assert (folder / "scene-0.jpg").exists()
+    kept = [*folder.rglob("*.*g"), *away.rglob("*.*g")]
+    assert sorted(path.read_bytes() for path in kept) == contents
+    with Library(library) as opened:
+        assert opened.duplicates().sets == ()
+        assert opened.status().missing == 4
+
+
+def test_nothing_is_overwritten(library: str, folder: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "away" / "copies" / "same.jpg"
+    taken.parent.mkdir(parents=True)
+    taken.write_bytes(b"mine")
+    words = ("--keep-best", "--move-to", str(tmp_path / "away"), "--apply", "-L", library)
+    assert "is there already" in run(*words, code=3)
+    assert taken.read_bytes() == b"mine"
+    assert (folder / "copies" / "same.jpg").exists()
+
+
+def test_a_set_that_changed_is_left_alone(library: str, folder: Path, tmp_path: Path) -> None:
+    with Library(library) as opened:
+        found = opened.duplicates()
+        (folder / "copies" / "small.jpg").write_bytes(jpeg(scene(9)))  # another picture now
+        (folder / "copies" / "lossless.png").unlink()  # the best of its set
+        tidied = opened.tidy(found, tmp_path / "away", dry_run=False)
+    reasons = {Path(one.path).name: one.reason for one in tidied.skipped}
+    assert "has changed since it was indexed" in reasons["small.jpg"]
+    assert "vanished" in reasons["scene-1.jpg"]
+    assert (folder / "copies" / "small.jpg").exists()
+    assert (folder / "scene-1.jpg").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_links_to_the_best_copy_are_left_alone(tmp_path: Path, model_file: Path) -> None:
+    place = tmp_path / "pictures"
+    place.mkdir()
+    (place / "one.jpg").write_bytes(jpeg(scene(1)))
+    (place / "another.jpg").symlink_to(place / "one.jpg")
+    os.link(place / "one.jpg", place / "hard.jpg")
+    with Library("memory:", model=model_file) as opened:
+        opened.add([place])
+        found = opened.duplicates()
+        assert found.sets[0].best in {str(place / "one.jpg"), str(place / "hard.jpg")}
+        tidied = opened.tidy(found, tmp_path / "away", dry_run=False)
+    assert not tidied.moves
+    assert len(tidied.skipped) == 2
+    assert all((place / name).exists() for name in ("one.jpg", "another.jpg", "hard.jpg"))
+
+
+def test_moving_to_another_disk(
+    library: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", refuse)
+    before = (folder / "copies" / "same.jpg").stat().st_mtime_ns
+    with Library(library) as opened:
+        tidied = opened.tidy(opened.duplicates(), tmp_path / "away", dry_run=False)
+    assert len(tidied.moves) == 4
+    assert (tmp_path / "away" / "copies" / "same.jpg").stat().st_mtime_ns == before
+    assert not (folder / "copies" / "same.jpg").exists()
+
+
+# The command
+
+
+def test_a_list_and_a_script_of_what_may_go(library: str, folder: Path) -> None:
+    listed = run("--keep-best", "--list", "-0", "-L", library).split("\0")
+    assert sorted(Path(one).name for one in listed if one) == [
+        *("mirror.jpg", "same.jpg", "scene-1.jpg", "small.jpg")
+    ]
+    script = run("--keep-best", "--script", "-L", library).splitlines()
+    assert script[0] == "#!/bin/sh"
+    same = folder / "copies" / "same.jpg"
+    assert f"[ -f {folder / 'scene-0.jpg'} ] && rm -- {same}" in script
+    assert same.exists()
+
+
+def test_the_exit_code_tells_that_there_are_copies(
+    library: str, tmp_path: Path, model_file: Path
+) -> None:
+    assert "2 sets of 6 files" in run("-L", library)
+    run("--fail-if-found", "-L", library, code=11)
+    (tmp_path / "one.jpg").write_bytes(jpeg(scene(1)))
+    other = str(tmp_path / "other")
+    with Library(other, model=model_file) as opened:
+        opened.add([tmp_path / "one.jpg"])
+    assert run("--fail-if-found", "-L", other) == "no copies found\n"
+
+
+def test_json_and_the_page(library: str, folder: Path, tmp_path: Path) -> None:
+    page = tmp_path / "copies.html"
+    result = json.loads(run("--json", "--html", str(page), "-L", library))
+    assert list(result) == ["sets", "skipped"]
+    assert list(result["sets"][0]) == ["best", "why", "files"]
+    assert list(result["sets"][0]["files"][0]) == ["path", "id", "kind", "score"]
+    assert result["sets"][0]["best"] == str(folder / "scene-0.jpg")
+    assert "small.jpg" in page.read_text("utf-8")
+    pair = (str(folder / "scene-1.jpg"), str(folder / "copies" / "lossless.png"))
+    result = runner.invoke(app, ["duplicates", "not", *pair, "-L", library, "--json"])
+    decided = json.loads(result.stdout)
+    assert decided["kind"] == "distinct"
+    assert len(json.loads(run("--json", "-L", library))["sets"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--move-to", "x"], "--move-to needs --keep-best"),
+        (["--keep-best"], "needs one of --move-to DIR, --list and --script"),
+        (["--keep-best", "--list", "--script"], "choose one of --list and --script"),
+        (["--keep-best", "--list", "--apply"], "--apply goes with --keep-best --move-to DIR"),
+        (["-0"], "-0 goes with --list"),
+    ],
+)
+def test_options_that_do_not_go_together(library: str, words: list[str], told: str) -> None:
+    result = runner.invoke(app, ["duplicates", *words, "-L", library])
+    assert result.exit_code == 2
+    assert told in result.stderr
+
+
+# The parts
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_a_turn_and_its_way_back(turn: Turn) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (32, 32), np.uint8)
+    assert (turn.back.of(turn.of(image)) == image).all()
+    straight = waves(np.stack([turn.of(image)]))
+    np.testing.assert_allclose(turned(waves(image[None]), turn), straight, atol=1e-5)
+
+
+def test_a_picture_of_one_tone_has_no_waves() -> None:
+    assert not waves(np.full((1, 32, 32), 80, np.uint8)).any()
+
+
+@pytest.mark.parametrize("angle", [-35, -10, 20, 80, 130])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_any_rotation_is_found(angle: int, mirrored: bool) -> None:  # noqa: FBT001
+    image = busy(5)
+    other = (ImageOps.mirror(image) if mirrored else image).rotate(angle)
+    one, two = (spectrum(square(png(shown)), 320 / 240) for shown in (image, other))
+    alike, found, flipped = rotation(one, two)
+    assert alike > 0.85
+    assert flipped == mirrored
+    assert min((found - angle) % 360, (angle - found) % 360) <= 5
+    turn = Turn(columns=mirrored)
+    score = likeness(pixels_of(image), pixels_of(other), turn, ALL, found)
+    assert score is not None
+    assert score > 0.9
+
+
+def shifted(image: Image.Image) -> Image.Image:
+    """What a second shot might show: a little further to the side."""
+    return image.crop((24, 0, image.width, image.height))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: shifted(image).rotate(2, Image.Resampling.BICUBIC),
+        lambda image: ImageOps.solarize(image, 90),
+        lambda image: Image.merge("RGB", image.split()[::-1]),  # the hues are others
+    ],
+)
+def test_what_differs_is_no_copy(change: Callable[[Image.Image], Image.Image]) -> None:
+    image = busy(5)
+    assert likeness(pixels_of(image), pixels_of(image), TURNS[0], ALL) is not None
+    assert likeness(pixels_of(image), pixels_of(change(image)), TURNS[0], ALL) is None
+
+
+def test_pixels_have_names() -> None:
+    image = scene(2)
+    same = digest(png(image), max_megapixels=9)
+    assert same == digest(png(image, compress_level=0), max_megapixels=9)
+    assert same != digest(png(ImageOps.mirror(image)), max_megapixels=9)
+    assert same != digest(jpeg(image), max_megapixels=9)
+
+
+# Real photos
+
+
+@needs_samples
+def test_the_sample_files_come_out_right(tmp_path: Path, model_file: Path) -> None:
+    with Library(str(tmp_path / "library"), model=model_file) as library:
+        report = library.add([SAMPLES])
+        assert sorted(Path(one.path).name for one in report.skipped) == (
+            ["ukbench09268_corrupt.jpg"] * 2
+        )
+        found = library.duplicates()
+    assert [sorted((Path(f.path).name, f.kind) for f in one.files) for one in found.sets] == [
+        [
+            *[("ukbench00120.jpg", "exact")] * 3,
+            *[("ukbench00120_hflip.jpg", "near")] * 2,
+            *[("ukbench00120_resize.jpg", "near")] * 2,
+            *[("ukbench00120_rotation.jpg", "near")] * 2,
+        ],
+        [("ukbench09268.jpg", "exact")] * 3,
+    ]
+
+
+@needs_photos
+def test_edits_of_photos_are_found_among_the_others(tmp_path: Path, model_file: Path) -> None:
+    """The measurement of scripts/bench_duplicates.py, small."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    source = tmp_path / "source"
+    for home in sorted(PHOTOS.glob("*/*"))[::4]:
+        for photo in sorted(home.rglob("*.jpg"))[:12]:
+            (source / home.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(photo, source / home.name)
+    made = bench_duplicates.make(source, folder, edited=12, seed=0, part="all")
+    pairs, _ = bench_duplicates.by_imgindex(folder, str(model_file))
+    result = bench_duplicates.judge(pairs, made)
+    assert result["precision"] >= 0.995, result["confused"]
+    assert result["recall of the goal"] >= 0.95, result["recall"]
