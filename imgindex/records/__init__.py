@@ -56,11 +56,20 @@ from .pictures import (
     Status,
     StoreStats,
 )
+from .seen import (
+    Channel,
+    Explanation,
+    Features,
+    Frame,
+    Place,
+)
 
 if TYPE_CHECKING:
     from .base import Labels as Labels
     from .base import Pixels as Pixels
     from .base import Rows as Rows
+    from .seen import Box as Box
+    from .seen import Maps as Maps
 
 __all__ = [
     "MIN_CLUSTER_SIZE",
@@ -68,12 +77,16 @@ __all__ = [
     "AddReport",
     "Change",
     "ChangeKind",
+    "Channel",
     "ClusterReport",
     "Decision",
     "DecisionKind",
+    "Explanation",
     "ExportReport",
+    "Features",
     "Fit",
     "Found",
+    "Frame",
     "Group",
     "Grouping",
     "GroupingSettings",
@@ -84,6 +97,7 @@ __all__ = [
     "ModelCard",
     "ModelPin",
     "Picture",
+    "Place",
     "Precision",
     "Progress",
     "QueryFailure",
