@@ -258,8 +258,9 @@ def file_of(resources: Resources, query: Query) -> str:
     try:
         store = resources.store()
     except LibraryNotFoundError:
-        what = "is a folder; give one picture" if os.path.isdir(path) else "is no file"  # noqa: PTH112 - as in _is_file
-        raise QueryError(f"{text} {what}") from None
+        if os.path.isdir(path):  # noqa: PTH112 - as in _is_file
+            raise QueryError(f"{text} is a folder; give one picture") from None
+        raise QueryError(f"there is no file {text}; give a picture") from None
     picture_id = str(_from_id(store, text).id)
     held = store.paths([picture_id]).get(picture_id, [])
     found = next(filter(os.path.isfile, held), None)

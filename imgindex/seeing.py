@@ -213,7 +213,7 @@ def _places(
         if a is None or b is None or near or cosines[p, q] <= 0:
             continue
         taken.append(cell)
-        share = None if shares is None else float(shares[p, q] / shares.sum())
+        share = None if shares is None else float(shares[p, q])
         found.append(Place(a, b, float(cosines[p, q]), share))
         if len(found) == k:
             break

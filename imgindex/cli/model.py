@@ -298,7 +298,7 @@ def _summary(card: ModelCard, layers: Sequence[Layer], size: int) -> None:
     """What the network is made of, from the picture to the embedding."""
     names = [layer.name for layer in layers]
     used = layers[: names.index(card.layer) + 1] if card.layer in names else layers
-    rows = [("image", (card.size, card.size, 3), 0)]
+    rows: list[tuple[str, tuple[int, ...], int]] = [("image", (card.size, card.size, 3), 0)]
     rows += [(layer.name, layer.shape, layer.parameters) for layer in used]
     rows.append((f"embedding ({card.pooling} pooling)", (card.dimension,), 0))
     written = [(name, " x ".join(map(str, shape)), f"{count:,}") for name, shape, count in rows]

@@ -109,12 +109,12 @@ def features(  # noqa: PLR0913 - one parameter an option
         ]
         as_json(records if every else records[0])
         return
+    for file in files:
+        note(f"wrote {file}")
     for at, one in enumerate(layers):
         if at:
             line()
         _tell(one, top or _LISTED)
-    for file in files:
-        note(f"wrote {file}")
 
 
 def _as_record(shown: Features, top: int | None, file: str | None) -> dict[str, Any]:
@@ -177,6 +177,12 @@ def explain(  # noqa: PLR0913 - one parameter an option
             }
         )
         return
+    if file is not None:
+        note(f"wrote {file}")
+    if not found.exact:
+        note(
+            "note: the embedding is no plain mean over places, so they have no share in the cosine"
+        )
     line(f"cosine {found.score:.4f}, by {found.layer} of {found.model}")
     if found.places:
         as_columns(
@@ -187,7 +193,7 @@ def explain(  # noqa: PLR0913 - one parameter an option
                     _spelled(one.a),
                     _spelled(one.b),
                     f"{one.similarity:.4f}",
-                    "-" if one.share is None else f"{one.share:.3%}",
+                    "-" if one.share is None else f"{one.share:.5f}",
                 )
                 for number, one in enumerate(found.places, 1)
             ]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _INK, _GREY, _PAPER = "#202124", "#5f6368", "white"
 _EDGE, _GAP = 28, 6
 _PANEL, _WIDE = 340, 600  # side of a picture: beside many maps, beside one other picture
+_NARROW = 280  # room that a picture takes at least: for its name, and the scale below
 _GRID, _SMALLEST, _LARGEST = 1120, 56, 224  # pixels: of all maps side by side, of one of them
 _BAR, _BADGE = 14, 12
 # After Okabe and Ito's colours for all kinds of eyes, light ones: black numbers lie on them.
@@ -104,22 +105,21 @@ def activation_sheet(picture: bytes, features: Features) -> bytes:
     low, high = float(total.min()), float(total.max())
     image = _fitted(picture, _WIDE)
     pen = _Pen()
-    second = _EDGE + image.width + _EDGE
+    room = max(image.width, _NARROW)
+    second = _EDGE + room + _EDGE
     below = pen.height(pen.plain) + _BAR + pen.height(pen.small) + 16
     over = pen.begin(
         f"{_name(features.picture)}  ·  {features.layer}",
         f"how active all {count} maps of {width} x {height} are together, by {features.model}",
-        (max(second + image.width + _EDGE, 560), image.height + below),
+        (second + room + _EDGE, image.height + below),
     )
     pen.sheet.paste(heat.dimmed(image, features.frame), (_EDGE, over))
     pen.sheet.paste(heat.overlaid(image, total, low, high, features.frame), (second, over))
     y = over + image.height + 8
     for note in _looked(features.frame, image):
-        y = pen.text((_EDGE, y), note, pen.plain, _GREY, image.width)
+        y = pen.text((_EDGE, y), note, pen.plain, _GREY, room)
     y = over + image.height + 12
-    pen.bar(
-        (second, y, second + image.width, y + _BAR), f"{low:.3g}", f"{high:.3g}", "mean activation"
-    )
+    pen.bar((second, y, second + room, y + _BAR), f"{low:.3g}", f"{high:.3g}", "mean activation")
     return pen.png()
 
 
@@ -143,21 +143,22 @@ def matches_sheet(pictures: tuple[bytes, bytes], found: Explanation) -> bytes:
     pen = _Pen()
     tall = max(image.height for image in images)
     between = 2 * _EDGE
-    lefts = (_EDGE, _EDGE + images[0].width + between)
+    rooms = [max(image.width, _NARROW) for image in images]
+    lefts = (_EDGE, _EDGE + rooms[0] + between)
     text = pen.height(pen.plain) + 4
-    right = lefts[1] + images[1].width
+    right = lefts[1] + rooms[1]
     notes = [
         note for frame, image in zip(frames, images, strict=True) for note in _looked(frame, image)
     ]
     over = pen.begin(
         f"cosine {found.score:.4f}",
         "  ·  ".join([f"by {found.layer} of {found.model}", *notes[:1]]),
-        (max(right + _EDGE, 620), 2 * tall + 3 * text + _BAR + pen.height(pen.small) + 24),
+        (right + _EDGE, 2 * tall + 3 * text + _BAR + pen.height(pen.small) + 24),
     )
     pen.text((_EDGE, over), _matching(found), pen.plain, _INK, right - _EDGE)
     y = over + text
-    for path, left, image in zip((found.a, found.b), lefts, images, strict=True):
-        pen.text((left, y), _name(path), pen.plain, _GREY, image.width)
+    for path, left, room in zip((found.a, found.b), lefts, rooms, strict=True):
+        pen.text((left, y), _name(path), pen.plain, _GREY, room)
     y += text
     for left, image, frame in zip(lefts, images, frames, strict=True):
         pen.sheet.paste(heat.dimmed(image, frame), (left, y))
@@ -175,15 +176,7 @@ def matches_sheet(pictures: tuple[bytes, bytes], found: Explanation) -> bytes:
     for left, image, frame, values in zip(lefts, images, frames, maps, strict=True):
         pen.sheet.paste(heat.overlaid(image, values, low, high, frame), (left, y))
     y += tall + 12
-    ends_of_bar = (
-        (f"{low / found.score:.2%}", f"{high / found.score:.2%}")
-        if found.exact
-        else (
-            f"{low:.3f}",
-            f"{high:.3f}",
-        )
-    )
-    pen.bar((_EDGE, y, right, y + _BAR), *ends_of_bar)
+    pen.bar((_EDGE, y, right, y + _BAR), f"{low:.4f}", f"{high:.4f}")
     return pen.png()
 
 
@@ -195,7 +188,7 @@ def _matching(found: Explanation) -> str:
 
 def _meaning(found: Explanation) -> str:
     if found.exact:
-        return "What each place adds to the cosine; all places of a picture add up to 100%:"
+        return "What each place adds to the cosine, which all places of a picture add up to:"
     return "How like each place is to the one most like it in the other picture:"
 
 

@@ -87,8 +87,8 @@ class Place:
         a: left, top, right and bottom in pixels of the one upright picture.
         b: the same in the other.
         similarity: cosine of the two places.
-        share: what this pair adds to the score, as a part of it; all pairs of places together
-            give 1. None where that cannot be said; see ``Explanation.exact``.
+        share: what this pair adds to the score, which all pairs of places together give. None
+            where that cannot be said; see ``Explanation.exact``.
     """
 
     a: Box
