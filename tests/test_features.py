@@ -319,7 +319,8 @@ def test_models_in_eight_bits_are_looked_into_too(folder: Path, tmp_path: Path) 
             a, b = (one.features(folder / "1.png", layer) for one in (exact, rounded))
             assert (a.layer, a.maps.shape) == (b.layer, b.maps.shape)
             assert np.abs(a.maps - b.maps).max() < 0.06 * a.maps.max()
-            assert (a.maps != b.maps).any()
+            # As the next layer reads them: whole numbers of eight bits.
+            assert len(np.unique(a.maps)) > 256 >= len(np.unique(b.maps))
         found = rounded.explain(folder / "0.png", folder / "1.png")
         rows = Embedder(small, "cpu").encode(learned[:2])
     assert found.exact

@@ -186,7 +186,7 @@ RECORDS: list[Any] = [
     Channel(0, 0.5, 0.5),
     PLACE,
     Features("/a", "tiny", "block1_pool", (Channel(0, 0.5, 0.5),), MAPS, FRAME),
-    Explanation("/a", "/b", 0.5, "tiny", "l", True, MAPS[0], MAPS[0], FRAME, FRAME, (PLACE,)),
+    Explanation("/a", "/b", 0.5, "tiny", "l", *(True, MAPS[0], MAPS[0], FRAME, FRAME, (PLACE,))),
 ]
 
 
