@@ -98,7 +98,7 @@ def explain(resources: Resources, a: Query, b: Query, k: int) -> Explanation:
         len(mean) == len(one.row) and np.abs(mean / length - one.row).max() < _SAME
         for mean, length, one in zip(means, lengths, both, strict=True)
     )
-    sides = one.maps[0].shape[1:]
+    sides = both[0].maps[0].shape[1:]
     edges = [_edges(side) for side in sides]
     # Vectors of places, float64 [places, c]: sums over the map's own, so that all add up.
     sums = [_brought_together(one.maps[0], edges) for one in both]
@@ -164,6 +164,8 @@ def _look(
         maps = []
         for layer in layers:
             found = arrays[order.index(layer.tensor)][0].astype(np.float32)
+            if found.ndim != len("chw"):
+                raise SettingError(f"{layer.name} of {card.name} gives no maps; choose another")
             maps.append(found.transpose(2, 0, 1) if layer.channels_last else found)
         if not all(np.isfinite(some).all() for some in maps):
             raise QueryError(f"{path}: the model gives numbers that are not finite")

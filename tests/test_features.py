@@ -280,8 +280,13 @@ def test_other_poolings_show_similarity_and_say_so(
     assert found.map_a.max() <= 1 + 1e-6
     np.testing.assert_allclose(itself.map_a, 1, atol=1e-5)
     assert all(place.a == place.b for place in itself.places)
-    told = run("explain", folder / "0.png", folder / "1.png", "-m", model, at=tmp_path)
-    assert "no plain mean" in told.stderr
+    pair = (folder / "0.png", folder / "1.png")
+    told = run("explain", *pair, "-m", model, "-o", "sheet.png", at=tmp_path)
+    wrote, note = told.stderr.splitlines()
+    assert wrote == f"wrote {tmp_path / 'sheet.png'}"
+    assert "no plain mean" in note
+    assert told.stdout.startswith(f"cosine {found.score:.4f}, by block3_conv3 of toy\nplace ")
+    assert len(told.stdout.splitlines()) == 2 + len(found.places)
 
 
 def test_a_projection_behind_the_mean_is_not_taken_for_it(folder: Path, tmp_path: Path) -> None:
@@ -382,6 +387,24 @@ def test_foreign_networks_are_explained_by_their_last_map(
             library.features_by_block(folder / "0.png")
         with pytest.raises(SettingError, match=r"no layer 'nosuch' with maps; it has map"):
             library.features(folder / "0.png", "nosuch")
+
+
+def test_a_convolution_along_a_line_gives_no_maps(folder: Path, tmp_path: Path) -> None:
+    tail = [
+        helper.make_node("Reshape", ["map", "shape"], ["line"]),
+        helper.make_node("Conv", ["line", "narrow"], ["along"]),
+        helper.make_node("Flatten", ["along"], ["flat"], axis=1),
+    ]
+    shape = numpy_helper.from_array(np.array([-1, 5, 16]), "shape")
+    narrow = numpy_helper.from_array(np.ones((2, 5, 3), np.float32), "narrow")
+    model = tmp_path / "line.onnx"
+    inner = network(tmp_path / "net.onnx", tail, "flat", shape, narrow)
+    model.write_bytes(foreign.adapt(inner, **LABEL))
+    with opened(model) as library:
+        with pytest.raises(SettingError, match="along of toy gives no maps"):
+            library.features(folder / "0.png", 2)
+        found = library.explain(folder / "0.png", folder / "1.png")
+        assert (found.layer, found.exact) == ("map", False)
 
 
 def test_networks_of_tokens_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -200,12 +200,6 @@ def explain(  # noqa: PLR0913 - one parameter an option
         )
     else:
         line("no two places match")
-    if not found.exact:
-        note(
-            "note: the embedding is no plain mean over places, so they have no share in the cosine"
-        )
-    if file is not None:
-        note(f"wrote {file}")
 
 
 def _spelled(box: Box) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from imgindex.records import Frame, Maps, Pixels
 
-_OPAQUE = (0.25, 0.75)  # of the colours over a picture, where they are coldest and hottest
+_OPAQUE = (0.25, 0.85)  # of the colours over a picture, where they are coldest and hottest
 _DARKER = 0.8  # the grey below the colours, so that they glow
 _FADED = 0.3  # of the ink is left where the network did not look
 
