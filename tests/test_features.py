@@ -285,7 +285,9 @@ def test_other_poolings_show_similarity_and_say_so(
     wrote, note = told.stderr.splitlines()
     assert wrote == f"wrote {tmp_path / 'sheet.png'}"
     assert "no plain mean" in note
-    assert told.stdout.startswith(f"cosine {found.score:.4f}, by block3_conv3 of toy\nplace ")
+    assert told.stdout.startswith(
+        f"cosine {found.score:.4f} by toy; places of block3_conv3\nplace "
+    )
     assert len(told.stdout.splitlines()) == 2 + len(found.places)
 
 

@@ -300,7 +300,8 @@ def _summary(card: ModelCard, layers: Sequence[Layer], size: int) -> None:
     used = layers[: names.index(card.layer) + 1] if card.layer in names else layers
     rows: list[tuple[str, tuple[int, ...], int]] = [("image", (card.size, card.size, 3), 0)]
     rows += [(layer.name, layer.shape, layer.parameters) for layer in used]
-    rows.append((f"embedding ({card.pooling} pooling)", (card.dimension,), 0))
+    pooling = "" if card.pooling == "none" else f" ({card.pooling} pooling)"
+    rows.append((f"embedding{pooling}", (card.dimension,), 0))
     written = [(name, " x ".join(map(str, shape)), f"{count:,}") for name, shape, count in rows]
     width = max(len("parameters"), *(len(count) for _, _, count in written))
     as_columns(

@@ -183,7 +183,7 @@ def explain(  # noqa: PLR0913 - one parameter an option
         note(
             "note: the embedding is no plain mean over places, so they have no share in the cosine"
         )
-    line(f"cosine {found.score:.4f}, by {found.layer} of {found.model}")
+    line(f"cosine {found.score:.4f} by {found.model}; places of {found.layer}")
     if found.places:
         as_columns(
             [("place", "in A", "in B", "similarity", "share")]

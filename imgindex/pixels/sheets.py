@@ -152,7 +152,7 @@ def matches_sheet(pictures: tuple[bytes, bytes], found: Explanation) -> bytes:
     ]
     over = pen.begin(
         f"cosine {found.score:.4f}",
-        "  ·  ".join([f"by {found.layer} of {found.model}", *notes[:1]]),
+        "  ·  ".join([f"by {found.model}", f"places of {found.layer}", *notes[:1]]),
         (right + _EDGE, 2 * tall + 3 * text + _BAR + pen.height(pen.small) + 24),
     )
     pen.text((_EDGE, over), _matching(found), pen.plain, _INK, right - _EDGE)
