@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from . import seeing
 from .decisions import decide
 from .errors import LibraryDamagedError, QueryError, SettingError
 from .grouped import Grouped
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
     from typing import Self
 
     from .config import Settings
-    from .records import AddReport, CopyKind, Decision, Duplicates, Progress, SearchResult, Status
+    from .records import (
+        AddReport,
+        CopyKind,
+        Decision,
+        Duplicates,
+        Explanation,
+        Features,
+        Progress,
+        SearchResult,
+        Status,
+    )
     from .searching import Query, RecallReport
     from .store import Store
     from .tidying import Tidied
@@ -267,6 +278,90 @@ class Library(Grouped):
 
         place = self._resources.target(target, force=force)
         results.write_montage(result, place, thumbnail=self.thumbnail, force=force)
+
+    def features(self, picture: Query, layer: str | int | None = None) -> Features:
+        """Look at what one layer of the network makes of a picture.
+
+        The model is the one asked for, else the library's own, else the default one; there need
+        not be a library. It is computed on the CPU.
+
+        Args:
+            picture: a file, or the id of an indexed picture.
+            layer: its name, for example ``block3_conv2``; n for the n-th convolution, from 1; None
+                for the last layer that has maps.
+
+        Returns:
+            The layer's maps, float32 [c, h, w], and what each of them holds.
+
+        Raises:
+            SettingError: the model has no such layer, or no maps at all.
+            QueryError: the picture is neither a readable file nor the id of one.
+            ModelNotFoundError: there is no model to take.
+        """
+        return seeing.features(self._resources, picture, layer)
+
+    def features_by_block(self, picture: Query) -> list[Features]:
+        """Look at the last convolution of every block of a VGG16; see ``features``.
+
+        Raises:
+            SettingError: the model is another network.
+        """
+        return seeing.blocks(self._resources, picture)
+
+    def explain(self, a: Query, b: Query, k: int = 6) -> Explanation:
+        """Find out what draws two pictures together: which places of them match.
+
+        With average pooling an embedding is the mean over all places of the last maps, brought to
+        length 1; the cosine of two embeddings then is a sum over all pairs of places, and each
+        place's part in it is exact. With any other pooling the likeness of places is all there is.
+        The model is chosen as for ``features``.
+
+        Args:
+            a: a file, or the id of an indexed picture.
+            b: another.
+            k: how many pairs of places to name at most. They lie some way apart.
+
+        Raises:
+            SettingError: k is below 1, or the model has no maps.
+            QueryError: a picture cannot be read, or the model finds nothing in it.
+            ModelNotFoundError: there is no model to take.
+        """
+        return seeing.explain(self._resources, a, b, k)
+
+    def save_features(
+        self,
+        features: Features | Sequence[Features],
+        target: str | os.PathLike[str],
+        *,
+        top: int | None = None,
+        overlay: bool = False,
+        force: bool = False,
+    ) -> list[str]:
+        """Draw what layers make of a picture, one sheet a layer.
+
+        Args:
+            features: of one layer; or of several, whose block is then added to the file's name:
+                ``maps-block1.png``.
+            target: the ``.png`` file to make.
+            top: draw this many of the strongest maps, with captions; None for all, by number.
+            overlay: in place of the maps, draw their mean over the picture.
+            force: replace files that are there.
+
+        Returns:
+            The files.
+
+        Raises:
+            SettingError: top is below 1.
+            QueryError: the picture cannot be read any more.
+            ExportError: a target is taken, is a picture, or cannot be written.
+        """
+        return seeing.save_features(self._resources, features, target, top, overlay, force)
+
+    def save_explanation(
+        self, explanation: Explanation, target: str | os.PathLike[str], *, force: bool = False
+    ) -> str:
+        """Draw what draws two pictures together, a PNG file; see ``save_features``."""
+        return seeing.save_explanation(self._resources, explanation, target, force)
 
     def paths(self, ids: Collection[str]) -> dict[str, list[str]]:
         """The files of some pictures, those that are present; unknown ids are left out.

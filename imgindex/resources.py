@@ -105,6 +105,20 @@ class Resources:
             return replace(pinned, preprocessing=pixels.VERSION)
         return _pin(self._model(pinned)[1])
 
+    def model(self) -> tuple[Path, ModelCard]:
+        """The file of the model asked for, else of the library's own, else of the default one.
+
+        For what concerns no row of the library: there need not be one, and it may have another.
+
+        Raises:
+            ModelNotFoundError: it is not here, or there is none to take.
+        """
+        try:
+            pinned = self.store().pinned()
+        except LibraryNotFoundError:
+            pinned = None
+        return self._model(pinned)
+
     def embedder(self) -> Embedder:
         """The loaded model.
 
@@ -150,7 +164,7 @@ class Resources:
         """Whether a file's content is a picture of the library."""
         try:
             return bool(self.store().has([scan.content_id(self.load(path)[1])]))
-        except PictureError:
+        except (PictureError, LibraryNotFoundError):
             return False
 
     def target(self, target: str | os.PathLike[str], *, force: bool) -> str:
@@ -164,9 +178,9 @@ class Resources:
             raise ExportError(f"{place} is a picture of the library; choose another name")
         return place
 
-    def decode(self, data: bytes) -> Decoded:
-        """Decode a picture as the model wants it; see ``pixels.decode``."""
-        card = self.embedder().card
+    def decode(self, data: bytes, card: ModelCard | None = None) -> Decoded:
+        """Decode a picture as a model (the library's) wants it; see ``pixels.decode``."""
+        card = card or self.embedder().card
         return pixels.decode(
             data, size=card.size, fit=card.fit, max_megapixels=self._max_megapixels
         )

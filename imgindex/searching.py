@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import scan
 from .ahead import ahead, at_hand
-from .errors import PictureError, QueryError, SettingError
+from .errors import LibraryNotFoundError, PictureError, QueryError, SettingError
 from .records import Hit, Match, QueryFailure, SearchResult, Way
 
 if TYPE_CHECKING:
@@ -244,6 +244,29 @@ def identify(resources: Resources, query: Query) -> str:
     if not resources.store().has([picture_id]):
         raise QueryError(f"{text} is not in the library; add it with: imgindex index {text}")
     return picture_id
+
+
+def file_of(resources: Resources, query: Query) -> str:
+    """A file of a picture, which is given as that or as the id of an indexed one.
+
+    Raises:
+        QueryError: it is neither, or no file of the indexed picture is at its place any more.
+    """
+    text, path = os.fspath(query), _absolute(query)
+    if _is_file(query):
+        return path
+    try:
+        store = resources.store()
+    except LibraryNotFoundError:
+        if os.path.isdir(path):  # noqa: PTH112 - as in _is_file
+            raise QueryError(f"{text} is a folder; give one picture") from None
+        raise QueryError(f"there is no file {text}; give a picture") from None
+    picture_id = str(_from_id(store, text).id)
+    held = store.paths([picture_id]).get(picture_id, [])
+    found = next(filter(os.path.isfile, held), None)
+    if found is None:
+        raise QueryError(f"no file of the picture {text} is at its place any more")
+    return found
 
 
 def _from_file(resources: Resources, path: str) -> _Asked:

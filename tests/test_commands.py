@@ -248,7 +248,8 @@ def test_errors_are_one_line_and_a_code(
 
 
 def test_every_command_has_json_and_an_example(tmp_path: Path) -> None:
-    names = ["index", "search", "cluster", "export", "map", "status", "verify"]
+    names = ["index", "search", "explain", "features", "cluster"]
+    names += ["export", "map", "status", "verify"]
     names += [f"model {name}" for name in ("list", "info", "pull", "import", "quantize")]
     names += [f"groups {name}" for name in ("show", "name", "cover", "together", "apart")]
     names += [f"groups {name}" for name in ("decisions", "forget")]

@@ -57,7 +57,7 @@ def plain(text: str, folder: str) -> str:
 
 def test_the_examples_do_what_they_show(place: Path) -> None:
     blocks = re.findall(r"<!-- run -->\n```console\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         for command, shown in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", block, re.MULTILINE):
             told = shell(command, place)
@@ -97,6 +97,8 @@ def test_the_fields_of_json_are_those_in_the_table(place: Path) -> None:
     for command, arguments in (
         ("index", "demo/sea"),
         ("search", "demo/sea/sea-03.jpg"),
+        ("explain", "demo/sea/sea-03.jpg demo/night/night-05.jpg"),
+        ("features", "demo/sea/sea-03.jpg"),
         ("cluster", ""),
         ("groups show", "0"),
         ("groups name", "0 sea"),

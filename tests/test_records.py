@@ -14,10 +14,14 @@ from imgindex import records
 from imgindex.records import (
     AddReport,
     Change,
+    Channel,
     ClusterReport,
     Decision,
+    Explanation,
     ExportReport,
+    Features,
     Found,
+    Frame,
     Group,
     Grouping,
     GroupingSettings,
@@ -28,6 +32,7 @@ from imgindex.records import (
     ModelCard,
     ModelPin,
     Picture,
+    Place,
     QueryFailure,
     SearchResult,
     SizedGroup,
@@ -150,6 +155,10 @@ def a_grouping() -> Grouping:
     )
 
 
+FRAME = Frame(4, 2, (-0.5, 0.0, 4.5, 2.0))
+MAPS = np.array([[[0.5]]], np.float32)
+PLACE = Place((0, 0, 1, 2), (0, 0, 2, 2), 0.5, None)
+
 RECORDS: list[Any] = [
     CARD,
     ModelPin("tiny", "f", 8, 1),
@@ -173,6 +182,11 @@ RECORDS: list[Any] = [
     ExportReport("/t", "csv", 1, 2, 3, (Skipped("/a", "no"),)),
     StoreStats(1, 2, 3, 4, 5, "none", 6),
     Status("/l", 1, 2, 3, 4, 5, None, None, "none", 6, None, None, None),
+    FRAME,
+    Channel(0, 0.5, 0.5),
+    PLACE,
+    Features("/a", "tiny", "block1_pool", (Channel(0, 0.5, 0.5),), MAPS, FRAME),
+    Explanation("/a", "/b", 0.5, "tiny", "l", *(True, MAPS[0], MAPS[0], FRAME, FRAME, (PLACE,))),
 ]
 
 

@@ -21,13 +21,14 @@ LAYERS = (
     {"cli"},
     {"__init__"},
     {"library"},
-    {"grouped"},
+    {"grouped", "seeing"},
     {"indexing", "searching", "results", "exporting", "mapping", "deduplicating", "tidying"},
     {"telling"},
     {"decisions"},
     {"regrouping"},
     {"resources", "quantizing"},
     {"models"},
+    {"inner"},
     {"scan", "pixels", "weights", "vgg16", "foreign", "download", "embed"}
     | {"grouping", "export", "store", "ahead", "duplicates"},
     {"precision"},
@@ -39,13 +40,13 @@ LAYERS = (
 DOORS = {
     "onnxruntime": {"embed"},
     "openvino": {"embed/openvino"},
-    "onnx": {"graph", "vgg16", "foreign", "precision"},
+    "onnx": {"graph", "vgg16", "foreign", "precision", "inner"},
     "PIL": {"pixels"},
     "pillow_heif": {"pixels"},
     "sqlite3": {"store/local", "store/database", "store/files", "store/groupings", "store/twins"}
     | {"store/filters", "store/view"},
     "hnswlib": {"store/hnsw", "duplicates/candidates"},
-    "cv2": {"duplicates"},
+    "cv2": {"duplicates", "pixels/heat"},
     "filelock": {"store/local"},
     "hdbscan": {"grouping/condensed_tree", "grouping/coordinates"},
     "sklearn": {"grouping/coordinates"},
@@ -154,7 +155,7 @@ def test_dependencies_are_declared_and_used() -> None:
     lines = project["dependencies"] + project["optional-dependencies"]["openvino"]
     declared = {re.split(r"[\[<>=; ]", line)[0].lower() for line in lines}
     packages = {"PIL": "pillow", "pillow_heif": "pillow-heif", "textual_image": "textual-image"}
-    packages["sklearn"] = "scikit-learn"
+    packages |= {"sklearn": "scikit-learn", "cv2": "opencv-python-headless"}
     used = {packages.get(name, name) for name in DOORS} - {"sqlite3"}
     assert declared == used | {"numpy", "onnxruntime-gpu"}
 

@@ -16,9 +16,12 @@ from .options import JsonOption  # noqa: TC001 - typer reads the annotations
 from .show import amount, as_columns, as_json, command, line, progress_bar
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from imgindex.graph import Order, Scaling
     from imgindex.models import Listed
     from imgindex.records import ModelCard
+    from imgindex.vgg16 import Layer
 
 app = typer.Typer(
     help="See, fetch and bring in models.", no_args_is_help=True, rich_markup_mode=None
@@ -104,18 +107,7 @@ def info(
     )
     if layers:
         line()
-        as_columns(
-            [("layer", "output", "parameters")]
-            + [
-                (
-                    layer.name + (" *" if layer.name == card.layer else ""),
-                    " x ".join(map(str, layer.shape)),
-                    f"{layer.parameters:,}" if layer.parameters else "",
-                )
-                for layer in layers
-            ]
-        )
-        line("* the layer that is read")
+        _summary(card, layers, path.stat().st_size)
 
 
 @app.command(
@@ -300,6 +292,28 @@ def quantize(
     if not report.exact:
         line("  this processor has no VNNI, or the like of it: it is computed in float here")
     line(f"use it with: imgindex index FOLDER --model {report.name}")
+
+
+def _summary(card: ModelCard, layers: Sequence[Layer], size: int) -> None:
+    """What the network is made of, from the picture to the embedding."""
+    names = [layer.name for layer in layers]
+    used = layers[: names.index(card.layer) + 1] if card.layer in names else layers
+    rows: list[tuple[str, tuple[int, ...], int]] = [("image", (card.size, card.size, 3), 0)]
+    rows += [(layer.name, layer.shape, layer.parameters) for layer in used]
+    pooling = "" if card.pooling == "none" else f" ({card.pooling} pooling)"
+    rows.append((f"embedding{pooling}", (card.dimension,), 0))
+    written = [(name, " x ".join(map(str, shape)), f"{count:,}") for name, shape, count in rows]
+    width = max(len("parameters"), *(len(count) for _, _, count in written))
+    as_columns(
+        [("layer", "output", "parameters".rjust(width))]
+        + [(*row, count.rjust(width)) for *row, count in written]
+    )
+    learned = [layer for layer in used if layer.parameters]
+    total = sum(layer.parameters for layer in learned)
+    line(
+        f"{total:,} parameters in {len(learned)} layers, as {card.precision}; "
+        f"the file has {amount(size)}"
+    )
 
 
 def _scaling(

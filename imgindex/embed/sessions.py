@@ -124,14 +124,18 @@ def load(
     )
 
 
-def outputs(model: bytes, pixels: Pixels) -> Iterator[Sequence[Any]]:
+def outputs(
+    model: bytes, pixels: Pixels, precision: Precision = "float32"
+) -> Iterator[Sequence[Any]]:
     """Run a model on the CPU, one picture at a time, and give all its outputs.
 
     Args:
         model: reads ``image``.
         pixels: uint8 [n, s, s, 3].
+        precision: of the model's numbers; eight bits are computed in float where need be.
     """
-    session = load(model, [(CPU, {})], {})
+    overflows = precision == EIGHT and not adds_exactly()
+    session = load(model, [(CPU, {})], _FLOAT if overflows else {})
     for one in pixels:
         yield session.run(None, {"image": one[None]})
 

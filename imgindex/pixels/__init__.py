@@ -4,20 +4,25 @@ Pillow, its HEIF plugin and numpy are loaded by the functions that need them and
 package: commands that only walk folders or ask for ``SUFFIXES`` start in a third of the time.
 """
 
-from .decoding import VERSION, Decoded, decode, digest, small, thumbnail
+from .decoding import VERSION, Decoded, decode, digest, small, square, thumbnail
 from .drawing import chart, montage
 from .reading import SUFFIXES, default_max_megapixels, memory
+from .sheets import activation_sheet, maps_sheet, matches_sheet
 
 __all__ = [
     "SUFFIXES",
     "VERSION",
     "Decoded",
+    "activation_sheet",
     "chart",
     "decode",
     "default_max_megapixels",
     "digest",
+    "maps_sheet",
+    "matches_sheet",
     "memory",
     "montage",
     "small",
+    "square",
     "thumbnail",
 ]

@@ -78,6 +78,28 @@ def decode(data: bytes, *, size: int, fit: Fit, max_megapixels: float) -> Decode
     )
 
 
+def square(width: int, height: int, size: int, fit: Fit) -> tuple[float, float, float, float]:
+    """Where the square that `decode` makes lies in an upright picture.
+
+    Args:
+        width: of the picture in pixels, after orientation.
+        height: of the picture in pixels, after orientation.
+        size: side of the square.
+        fit: as for ``decode``.
+
+    Returns:
+        Left, top, right and bottom in pixels of the picture; beyond its edges for ``pad``.
+    """
+    if fit == "squash":
+        return 0, 0, width, height
+    if fit == "crop":
+        return _centre(width, height)
+    inner, corner = _padded(width, height, size)
+    wide, high = width / inner[0], height / inner[1]
+    left, top = -corner[0] * wide, -corner[1] * high
+    return left, top, left + size * wide, top + size * high
+
+
 def thumbnail(data: bytes, side: int, *, max_megapixels: float) -> bytes:
     """Make a small upright JPEG of a picture file, without its metadata.
 
@@ -148,18 +170,25 @@ def _fit(image: Image.Image, size: int, fit: Fit) -> Image.Image:
     """Bring an RGB picture to size x size; see ``decode``."""
     from PIL import Image
 
-    width, height = image.size
     cubic = Image.Resampling.BICUBIC
     if fit == "pad":
-        scale = size / max(width, height)
-        inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+        inner, corner = _padded(*image.size, size)
         square = Image.new("RGB", (size, size), _PAD_GREY)
         small = image.resize(inner, cubic, reducing_gap=_REDUCING_GAP)
-        square.paste(small, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+        square.paste(small, corner)
         return square
-    box = None
-    if fit == "crop":
-        side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        box = (left, top, left + side, top + side)
+    box = _centre(*image.size) if fit == "crop" else None
     return image.resize((size, size), cubic, box, reducing_gap=_REDUCING_GAP)
+
+
+def _padded(width: int, height: int, size: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """How large a picture is inside a square that holds all of it, and its upper left corner."""
+    scale = size / max(width, height)
+    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return inner, ((size - inner[0]) // 2, (size - inner[1]) // 2)
+
+
+def _centre(width: int, height: int) -> tuple[float, float, float, float]:
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side

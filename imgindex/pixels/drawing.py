@@ -39,14 +39,14 @@ def montage(tiles: Sequence[tuple[bytes, str]], columns: int, side: int, title: 
     gap = max(8, side // 12)
     caption = ImageFont.load_default(max(11, side // 13))
     headline = ImageFont.load_default(max(16, side // 8))
-    under, over = _line_height(caption) + gap // 2, _line_height(headline) + gap if title else 0
+    under, over = line_height(caption) + gap // 2, line_height(headline) + gap if title else 0
     columns = min(columns, max(1, len(tiles)))
     rows = math.ceil(len(tiles) / columns)
     step_x, step_y = side + gap, side + under + gap
     sheet = Image.new("RGB", (step_x * columns + gap, max(1, over + step_y * rows + gap)), "white")
     draw = ImageDraw.Draw(sheet)
     if title:
-        text = _ellipsised(draw, title, headline, sheet.width - 2 * gap)
+        text = ellipsised(draw, title, headline, sheet.width - 2 * gap)
         draw.text((gap, gap), text, "#202124", headline)
     for index, (data, name) in enumerate(tiles):
         left, top = gap + index % columns * step_x, over + gap + index // columns * step_y
@@ -55,7 +55,7 @@ def montage(tiles: Sequence[tuple[bytes, str]], columns: int, side: int, title: 
         image = read(data, side, default_max_megapixels()).image
         image.thumbnail((side, side), Image.Resampling.BICUBIC)
         sheet.paste(image, (left + (side - image.width) // 2, top + (side - image.height) // 2))
-        text = _ellipsised(draw, name, caption, side)
+        text = ellipsised(draw, name, caption, side)
         middle = left + (side - draw.textlength(text, caption)) / 2
         draw.text((middle, top + side + gap // 3), text, "#3c4043", caption)
     file = io.BytesIO()
@@ -108,7 +108,7 @@ def chart(
     font = ImageFont.load_default(max(12, size[0] // 110))
     drawn: list[tuple[float, float, float, float]] = []
     for name, x, y, colour in names:
-        text = _ellipsised(draw, name, font, size[0] / 6)
+        text = ellipsised(draw, name, font, size[0] / 6)
         box = draw.textbbox((x, y), text, font, "ma", stroke_width=3)
         if all(box[2] < a or c < box[0] or box[3] < b or d < box[1] for a, b, c, d in drawn):
             draw.text((x, y), text, colour, font, "ma", stroke_width=3, stroke_fill="white")
@@ -118,11 +118,12 @@ def chart(
     return file.getvalue()
 
 
-def _line_height(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
+def line_height(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
+    """The height of a line with accents and descenders, in pixels."""
     return math.ceil(font.getbbox("Ålgy")[3])
 
 
-def _ellipsised(
+def ellipsised(
     draw: ImageDraw.ImageDraw,
     text: str,
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,

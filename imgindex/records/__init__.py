@@ -74,11 +74,20 @@ from .queries import (
     weighed,
     worded,
 )
+from .seen import (
+    Channel,
+    Explanation,
+    Features,
+    Frame,
+    Place,
+)
 
 if TYPE_CHECKING:
     from .base import Labels as Labels
     from .base import Pixels as Pixels
     from .base import Rows as Rows
+    from .seen import Maps as Maps
+    from .seen import Rectangle as Rectangle
 
 __all__ = [
     "AWAY",
@@ -90,6 +99,7 @@ __all__ = [
     "Box",
     "Change",
     "ChangeKind",
+    "Channel",
     "ClusterReport",
     "Copy",
     "CopyKind",
@@ -97,9 +107,12 @@ __all__ = [
     "DecisionKind",
     "DuplicateSet",
     "Duplicates",
+    "Explanation",
     "ExportReport",
+    "Features",
     "Fit",
     "Found",
+    "Frame",
     "Group",
     "Grouping",
     "GroupingSettings",
@@ -111,6 +124,7 @@ __all__ = [
     "ModelPin",
     "Orientation",
     "Picture",
+    "Place",
     "Precision",
     "Progress",
     "QueryFailure",
