@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from imgindex import records
 from imgindex.records import (
     AddReport,
+    Box,
     Change,
     ClusterReport,
     Decision,
@@ -34,6 +35,8 @@ from imgindex.records import (
     Skipped,
     Status,
     StoreStats,
+    Term,
+    Where,
     lineages,
     to_json,
 )
@@ -161,6 +164,9 @@ RECORDS: list[Any] = [
     Match(1, "/é\n", "a", 0.5),
     SearchResult("q", "tiny", "exact", (Match(1, "/a", "a", 1.0), Match(2, "/b", "b", 0.5))),
     QueryFailure("q", "no"),
+    Box(1, 2, 30, 40.5, percent=True),
+    Term("/a", -0.5, Box(1, 2, 30, 40), "a"),
+    Where(("*.jpg",), ("/a",), "2024", "2025-01", (20, 10), (40, 30), "square", ("JPEG",)),
     AddReport(1, 2, 3, 4, 5, (Skipped("/a", "no"),), "tiny", None, 1.5, 0.0),
     a_grouping().groups[0],
     a_grouping().settings,
@@ -221,6 +227,7 @@ def test_records_inside_records_become_plain_too() -> None:
         }
     ]
     assert [type(value) for value in grouping["exemplars"]] == [bool, bool]
+    assert to_json(frozenset("ba")) == ["a", "b"]
     assert to_json(np.float32(0.5)) == 0.5
     assert type(to_json(np.float32(0.5))) is float
 
