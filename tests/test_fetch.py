@@ -278,7 +278,12 @@ def test_a_name_is_resolved_once_and_the_checked_address_is_the_one_connected_to
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     checked: list[str] = []
-    data = get(f"http://rebound.example:{port}/data", permitted=lambda one: not checked.append(one))
+
+    def permitted(address: str) -> bool:
+        checked.append(address)
+        return True
+
+    data = get(f"http://rebound.example:{port}/data", permitted=permitted)
     assert data == DATA
     assert checked == ["127.0.0.1"]
     assert looked_up.count("rebound.example") == 1
