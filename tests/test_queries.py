@@ -209,10 +209,11 @@ def test_weights_are_split_off() -> None:
 def test_filters_that_say_the_same_are_the_same() -> None:
     here = str(Path.cwd())
     one = Where(("*.png", "*.jpg"), ("a", "a/"), formats=("jpg", "PNG"), larger=(3, 4))
-    other = Where(("*.jpg", "*.png"), (f"{here}/a",), formats=("PNG", "jpeg"), larger=(4, 3))
+    other = Where(("*.jpg", "*.png"), (f"{here}/a",), formats=("PNG", "jpeg", "mpo"), larger=(4, 3))
     assert one == other
     assert hash(one) == hash(other)
     assert Where(("./a/*",)).paths == (f"{here}/a/*",)
+    assert Where(formats=("jpg",)).formats == ("JPEG", "MPO")
     assert Where(after="2024-05-01 10:00").after == "2024-05-01T10:00"
     assert Where().anything
     assert Where(formats=()).anything
