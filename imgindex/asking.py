@@ -205,7 +205,7 @@ def _from_bytes(resources: Resources, data: bytes, term: Term) -> _Seen:
 
 def _from_id(store: Store, text: str) -> tuple[str, Rows]:
     if _WEB.match(text):
-        raise QueryError(f"{text} is no file; a picture from the web has to be fetched first")
+        raise QueryError(f"{text} lies on the web; fetch it with: imgindex search --allow-url")
     if os.path.isdir(absolute(text)):  # noqa: PTH112 - as in _is_file
         raise QueryError(f"{text} is a folder; give one picture")
     if not _ID.fullmatch(text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -84,7 +85,9 @@ def write_montage(
 
 
 def _title(result: SearchResult) -> str:
-    """What was searched for; of a file the name will do."""
+    """What was searched for; of files the names will do."""
     if os.path.lexists(result.query):
         return f"Like {PurePath(result.query).name}"
-    return f"Like {result.query}"
+    if "://" in result.query:
+        return f"Like {result.query}"
+    return "Like " + re.sub(r"[^\s:]*/", "", result.query)

@@ -685,6 +685,18 @@ def test_the_commands_filters_are_those_of_the_library(
 
 
 @needs_photos
+def test_a_page_is_headed_by_the_names_in_the_query(ask: Any, tmp_path: Path) -> None:
+    page = tmp_path / "found.html"
+    for words, title in (
+        (["./kind0/0.jpg"], "Like 0.jpg"),
+        (["2:./kind0/0.jpg", "-", "kind1/0.jpg"], "Like 2:0.jpg - 0.jpg"),
+        (["./kind0/0.jpg", "--box", "0%,0%,50%,50%"], "Like 0.jpg [0%,0%,50%,50%]"),
+    ):
+        ask(*words, "--html", str(page), "--force")
+        assert f"<title>{title}</title>" in page.read_text("utf-8")
+
+
+@needs_photos
 def test_the_table_says_how_to_go_on(ask: Any) -> None:
     first = ask("kind0/0.jpg", "-k", "20")
     assert "for the next 20 add: --offset 20" in first.stderr
