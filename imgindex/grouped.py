@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from .asking import identify
 from .decisions import decide, decided
 from .errors import GroupingError, PictureError, QueryError, SettingError
-from .records import MIN_CLUSTER_SIZE, Grouping, no_progress
+from .records import MIN_CLUSTER_SIZE, NOISE, Grouping, no_progress
 from .regrouping import cluster
-from .searching import identify
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from .export import Kind, Link
     from .mapping import MapReport
     from .records import Change, Decision, ExportReport, Member, Progress, Space
     from .resources import Resources
-    from .searching import Query
     from .telling import GroupReport
 
 _THUMBNAIL = 320
@@ -112,6 +111,24 @@ class Grouped:
         self._check_group(kept, group_id)
         return report(self._resources.store(), kept, group_id)
 
+    def ids_of(self, groups: Iterable[int]) -> frozenset[str]:
+        """The ids of all pictures in some groups, those in groups inside them included.
+
+        Args:
+            groups: ids of groups; -1 for the pictures in none.
+
+        Raises:
+            GroupingError: there is no grouping yet.
+            QueryError: there is no such group.
+        """
+        kept = self.grouping()
+        members = kept.members()
+        members[NOISE] = [at for at, label in enumerate(kept.labels.tolist()) if label == NOISE]
+        wanted = set(groups)
+        for group_id in wanted - {NOISE}:
+            self._check_group(kept, group_id)
+        return frozenset(kept.ids[at] for group_id in wanted for at in members[group_id])
+
     def history(self) -> list[Change]:
         """What became of groups in every run so far, oldest first."""
         return self._resources.store().history()
@@ -129,7 +146,7 @@ class Grouped:
         self._check_group(self.grouping(), group_id)
         return decide(self._resources.store(), "name", group=group_id, name=name)
 
-    def pin_cover(self, group_id: int, picture: Query) -> Decision:
+    def pin_cover(self, group_id: int, picture: str | os.PathLike[str]) -> Decision:
         """Have a picture stand for its group, in place of the medoid.
 
         Raises:
@@ -143,7 +160,7 @@ class Grouped:
             raise QueryError(f"{os.fspath(picture)} is not in group {group_id}; choose a member")
         return decide(self._resources.store(), "cover", group=group_id, pictures=[picture_id])
 
-    def together(self, pictures: Sequence[Query]) -> Decision:
+    def together(self, pictures: Sequence[str | os.PathLike[str]]) -> Decision:
         """Say that pictures belong together, in the group of the one that is firmest in its own.
 
         Where all of them are noise they form a group.
@@ -155,7 +172,7 @@ class Grouped:
         ids = [identify(self._resources, picture) for picture in pictures]
         return decide(self._resources.store(), "together", pictures=ids)
 
-    def apart(self, pictures: Sequence[Query]) -> Decision:
+    def apart(self, pictures: Sequence[str | os.PathLike[str]]) -> Decision:
         """Say that pictures do not belong in the group of the first one.
 
         They go where their neighbours in other groups are, or become noise.

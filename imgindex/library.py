@@ -9,19 +9,21 @@ import os
 from typing import TYPE_CHECKING
 
 from . import seeing
+from .asking import identify
 from .decisions import decide
 from .errors import LibraryDamagedError, QueryError, SettingError
 from .grouped import Grouped
 from .indexing import index
-from .records import QueryFailure, no_progress
+from .records import QueryFailure, Term, no_progress
 from .resources import Resources
-from .searching import Wanted, check_recall, identify, search
+from .searching import Wanted, check_recall, search
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
+    from .asking import Query
     from .config import Settings
     from .records import (
         AddReport,
@@ -33,8 +35,9 @@ if TYPE_CHECKING:
         Progress,
         SearchResult,
         Status,
+        Where,
     )
-    from .searching import Query, RecallReport
+    from .searching import RecallReport
     from .store import Store
     from .tidying import Tidied
 
@@ -127,42 +130,56 @@ class Library(Grouped):
             roots = [roots]
         return index(self._resources, roots, progress, prune=prune)
 
-    def search(
+    def search(  # noqa: PLR0913 - each is a setting of its own, by keyword
         self,
         query: Query,
         k: int = 20,
         *,
         min_score: float | None = None,
         exact: bool = False,
+        where: Where | None = None,
+        offset: int = 0,
     ) -> SearchResult:
-        """Find what looks like a picture.
+        """Find what looks like a picture, or like several.
 
         Args:
-            query: a picture file, which need not be in the library, or the id of an indexed
-                picture (its beginning is enough where it is unique).
-            k: how many matches at most. A picture of the library finds itself first.
+            query: a picture file, which need not be in the library; the id of an indexed picture
+                (its beginning is enough where it is unique); the bytes of a picture file; a
+                ``Term``, which can name a part of a picture; or several terms, whose weighted sum
+                is looked for: what is like all of them, and unlike those of negative weight.
+            k: how many matches at most. A whole picture of the library finds itself first.
             min_score: leave out matches with a lower cosine.
             exact: compare every vector; otherwise the store chooses.
+            where: only pictures that it lets through, by files that it lets through.
+            offset: how many of the best matches to pass over: the page after k matches is at k.
+                Pages of one library object neither overlap nor leave anything out.
 
         Returns:
-            Matches by falling score, one a picture however many copies of it there are.
+            Matches by falling score, one a picture however many copies of it there are; to several
+            terms the score is the cosine to their sum.
 
         Raises:
-            QueryError: the query is neither a readable picture nor the id of one.
+            QueryError: the query is neither a readable picture nor the id of one, a box does not
+                fit, or the terms cancel each other out.
+            SettingError: k, min_score or offset is out of range.
             LibraryNotFoundError: there is no library.
         """
-        (result,) = self.search_many([query], k, min_score=min_score, exact=exact)
+        (result,) = self.search_many(
+            [query], k, min_score=min_score, exact=exact, where=where, offset=offset
+        )
         if isinstance(result, QueryFailure):
             raise QueryError(result.error)
         return result
 
-    def search_many(
+    def search_many(  # noqa: PLR0913 - as above
         self,
         queries: Iterable[Query],
         k: int = 20,
         *,
         min_score: float | None = None,
         exact: bool = False,
+        where: Where | None = None,
+        offset: int = 0,
     ) -> Iterator[SearchResult | QueryFailure]:
         """Answer a stream of queries in order; one that fails does not stop the others.
 
@@ -171,13 +188,32 @@ class Library(Grouped):
             k: as for ``search``.
             min_score: as for ``search``.
             exact: as for ``search``.
+            where: as for ``search``.
+            offset: as for ``search``.
 
         Raises:
-            SettingError: k or min_score is out of range.
+            SettingError: k, min_score or offset is out of range.
             LibraryNotFoundError: there is no library.
         """
-        wanted = Wanted(k, min_score, "exact" if exact else None)
+        if where is not None and where.anything:
+            where = None
+        wanted = Wanted(k, min_score, "exact" if exact else None, where, offset)
         return search(self._resources, queries, wanted)
+
+    def fetch(self, address: str) -> Term:
+        """Fetch a picture from the web, to search for what looks like it.
+
+        Only public addresses are asked, on every redirect; see ``imgindex.fetch``.
+
+        Args:
+            address: an http or https address.
+
+        Raises:
+            QueryError: the address is none of those, or what lies there cannot be had.
+        """
+        from . import fetch
+
+        return Term(fetch.fetch(address, limit=self._resources.max_bytes), name=address)
 
     def duplicates(
         self, up_to: CopyKind = "near", *, progress: Progress = no_progress
@@ -242,7 +278,7 @@ class Library(Grouped):
         place = self._resources.target(target, force=force)
         results.write_copies(found, place, thumbnail=self.thumbnail, force=force)
 
-    def distinct(self, pictures: Sequence[Query]) -> Decision:
+    def distinct(self, pictures: Sequence[str | os.PathLike[str]]) -> Decision:
         """Say that no two of these pictures are copies of each other.
 
         Raises:
@@ -279,7 +315,7 @@ class Library(Grouped):
         place = self._resources.target(target, force=force)
         results.write_montage(result, place, thumbnail=self.thumbnail, force=force)
 
-    def features(self, picture: Query, layer: str | int | None = None) -> Features:
+    def features(self, picture: str | os.PathLike[str], layer: str | int | None = None) -> Features:
         """Look at what one layer of the network makes of a picture.
 
         The model is the one asked for, else the library's own, else the default one; there need
@@ -300,7 +336,7 @@ class Library(Grouped):
         """
         return seeing.features(self._resources, picture, layer)
 
-    def features_by_block(self, picture: Query) -> list[Features]:
+    def features_by_block(self, picture: str | os.PathLike[str]) -> list[Features]:
         """Look at the last convolution of every block of a VGG16; see ``features``.
 
         Raises:
@@ -308,7 +344,9 @@ class Library(Grouped):
         """
         return seeing.blocks(self._resources, picture)
 
-    def explain(self, a: Query, b: Query, k: int = 6) -> Explanation:
+    def explain(
+        self, a: str | os.PathLike[str], b: str | os.PathLike[str], k: int = 6
+    ) -> Explanation:
         """Find out what draws two pictures together: which places of them match.
 
         With average pooling an embedding is the mean over all places of the last maps, brought to
@@ -363,13 +401,14 @@ class Library(Grouped):
         """Draw what draws two pictures together, a PNG file; see ``save_features``."""
         return seeing.save_explanation(self._resources, explanation, target, force)
 
-    def paths(self, ids: Collection[str]) -> dict[str, list[str]]:
+    def paths(self, ids: Collection[str], where: Where | None = None) -> dict[str, list[str]]:
         """The files of some pictures, those that are present; unknown ids are left out.
 
         Args:
             ids: whole ids, as matches and groupings give them.
+            where: only files that it lets through; None for all.
         """
-        return self._resources.store().paths(ids)
+        return self._resources.store().paths(ids, where)
 
     def status(self) -> Status:
         """The library at a glance.

@@ -16,6 +16,7 @@ from .errors import (
     PictureError,
     SettingError,
 )
+from .pages import Pages
 from .records import SKETCH_SIDE, ModelPin
 from .store import check_pin, open_store
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from .embed import Embedder
     from .pixels import Decoded
-    from .records import Found, ModelCard, Pixels, Rows
+    from .records import Box, Found, ModelCard, Pixels, Rows
     from .store import Store
 
 
@@ -34,6 +35,8 @@ class Resources:
 
     Attributes:
         settings: where they are.
+        max_bytes: the most bytes that a picture's file may have.
+        pages: what was shown of long results.
     """
 
     def __init__(
@@ -56,7 +59,8 @@ class Resources:
         )
         self._max_megapixels = max_megapixels or pixels.default_max_megapixels()
         # Uncompressed files have at most 8 bytes a pixel, and something around them.
-        self._max_bytes = int(min(self._max_megapixels * 8e6, 2.0**62)) + 2**26
+        self.max_bytes = int(min(self._max_megapixels * 8e6, 2.0**62)) + 2**26
+        self.pages = Pages()
         self._embedder: Embedder | None = None
         self._checked = False
         self._opening = threading.Lock()
@@ -158,7 +162,16 @@ class Resources:
 
     def load(self, path: str) -> tuple[Found, bytes]:
         """Read a file whole; see ``scan.load``."""
-        return scan.load(path, self._max_bytes)
+        return scan.load(path, self.max_bytes)
+
+    def check_length(self, data: bytes) -> None:
+        """Refuse bytes that are too many for a picture, as ``load`` does.
+
+        Raises:
+            PictureError: they are.
+        """
+        if len(data) > self.max_bytes:
+            raise PictureError(f"{len(data):,} bytes, over the limit of {self.max_bytes:,}")
 
     def holds(self, path: str) -> bool:
         """Whether a file's content is a picture of the library."""
@@ -178,11 +191,19 @@ class Resources:
             raise ExportError(f"{place} is a picture of the library; choose another name")
         return place
 
-    def decode(self, data: bytes, card: ModelCard | None = None) -> Decoded:
-        """Decode a picture as a model (the library's) wants it; see ``pixels.decode``."""
+    def decode(
+        self, data: bytes, box: Box | None = None, *, card: ModelCard | None = None
+    ) -> Decoded:
+        """Decode a picture, or a part of it, as a model wants it; see ``pixels.decode``.
+
+        Args:
+            data: the file's bytes.
+            box: the part.
+            card: of the model; None for the library's.
+        """
         card = card or self.embedder().card
         return pixels.decode(
-            data, size=card.size, fit=card.fit, max_megapixels=self._max_megapixels
+            data, size=card.size, fit=card.fit, max_megapixels=self._max_megapixels, box=box
         )
 
     def thumbnail(self, path: str, side: int) -> bytes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from . import export, pixels
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
 
     from .records import Duplicates, SearchResult
@@ -48,7 +49,7 @@ def write_page(
     ]
     export.write_page(
         target,
-        title=f"Like {PurePath(result.query).name}",
+        title=_title(result),
         subtitle=f"{result.model} · {result.way} search",
         sections=[export.Section("Matches", "most alike first", cards)],
         force=force,
@@ -124,5 +125,14 @@ def write_montage(
         if (jpeg := thumbnail(match.path, 2 * _TILE)) is not None
     ]
     columns = min(_LARGEST_ROW, max(1, round(len(tiles) ** 0.5)))
-    sheet = pixels.montage(tiles, columns, _TILE, f"Like {PurePath(result.query).name}")
+    sheet = pixels.montage(tiles, columns, _TILE, _title(result))
     export.write_bytes(target, sheet, force=force)
+
+
+def _title(result: SearchResult) -> str:
+    """What was searched for; of files the names will do."""
+    if os.path.lexists(result.query):
+        return f"Like {PurePath(result.query).name}"
+    if "://" in result.query:
+        return f"Like {result.query}"
+    return "Like " + re.sub(r"[^\s:]*/", "", result.query)

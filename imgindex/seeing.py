@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import pixels
+from .asking import file_of
 from .errors import ExportError, ModelFileError, PictureError, QueryError, SettingError
 from .records import Channel, Explanation, Features, Frame, Place
-from .searching import file_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from .inner import Layer
     from .records import Maps, ModelCard, Rectangle
     from .resources import Resources
-    from .searching import Query
 
     Edges = NDArray[np.intp]
 
@@ -42,7 +41,9 @@ class _Seen:
     frame: Frame
 
 
-def features(resources: Resources, query: Query, layer: str | int | None) -> Features:
+def features(
+    resources: Resources, query: str | os.PathLike[str], layer: str | int | None
+) -> Features:
     """See ``Library.features``."""
     from .inner import Anatomy
 
@@ -53,7 +54,7 @@ def features(resources: Resources, query: Query, layer: str | int | None) -> Fea
     return _features(seen, card, chosen)[0]
 
 
-def blocks(resources: Resources, query: Query) -> list[Features]:
+def blocks(resources: Resources, query: str | os.PathLike[str]) -> list[Features]:
     """See ``Library.features_by_block``."""
     from .inner import Anatomy
 
@@ -76,7 +77,9 @@ def _features(seen: _Seen, card: ModelCard, layers: Sequence[Layer]) -> list[Fea
     return made
 
 
-def explain(resources: Resources, a: Query, b: Query, k: int) -> Explanation:
+def explain(
+    resources: Resources, a: str | os.PathLike[str], b: str | os.PathLike[str], k: int
+) -> Explanation:
     """See ``Library.explain``."""
     import numpy as np
 
@@ -136,7 +139,7 @@ def _look(
     card: ModelCard,
     model: bytes,
     layers: Sequence[Layer],
-    queries: Sequence[Query],
+    queries: Sequence[str | os.PathLike[str]],
 ) -> list[_Seen]:
     """Send pictures through a model that reveals some layers."""
     import numpy as np
@@ -148,7 +151,7 @@ def _look(
     decoded = []
     for query, path in zip(queries, paths, strict=True):
         try:
-            decoded.append(resources.decode(resources.load(path)[1], card))
+            decoded.append(resources.decode(resources.load(path)[1], card=card))
         except PictureError as error:
             raise QueryError(f"cannot read {os.fspath(query)}: {error}") from error
     batch = np.stack([one.pixels for one in decoded])

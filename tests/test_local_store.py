@@ -28,9 +28,9 @@ from imgindex.errors import (
     SettingError,
     StoreError,
 )
-from imgindex.records import ModelPin, no_progress
+from imgindex.records import ModelPin, Where, no_progress
 from imgindex.searching import check_recall
-from imgindex.store import database, groupings, growth, hnsw, open_store, schema
+from imgindex.store import database, filters, groupings, growth, hnsw, open_store, schema, view
 from imgindex.store.local import LocalStore
 from imgindex.store.rows import nearest
 
@@ -692,6 +692,57 @@ def clustered(count: int, dimension: int) -> Rows:
     rows += 0.25 * generator.normal(size=rows.shape)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return rows.astype(np.float32)
+
+
+def test_filters_go_by_the_graph_where_that_is_quicker(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = clustered(6050, 16)
+    with opened(folder, create=True) as store:
+        store.pin(ModelPin("tiny", "f" * 64, 16, 1))
+        pictures = [picture(number) for number in range(6000)]
+        files = [file(f"/{'odd' if n % 2 else 'even'}/{n}", n) for n in range(6000)]
+        store.add(pictures, rows[:6000], files)
+        store.refresh(no_progress)
+        ids = [one.id for one in pictures]
+        odd = Where(folders=("/odd",))
+        reads: list[Where] = []
+
+        def counted(db: sqlite3.Connection, where: Where) -> list[int]:
+            reads.append(where)
+            return filters.passing_rows(db, where)
+
+        monkeypatch.setattr(view, "passing_rows", counted)
+
+        def right(where: Where, numbers: Any, way: Any, k: int = 5) -> str:
+            ran, answers = store.search(rows[6000:], k, way=way, where=where)
+            truth = nearest(rows[:6000], rows[6000:], k, np.asarray(numbers))[0]
+            hit = [
+                len({hit.id for hit in hits} & {ids[at] for at in best})
+                for hits, best in zip(answers, truth.tolist(), strict=True)
+            ]
+            assert all(len(hits) == min(k, len(numbers)) for hits in answers)
+            assert sum(hit) >= 0.99 * truth.size
+            return ran
+
+        numbers = range(1, 6000, 2)
+        assert right(odd, numbers, "hnsw") == "hnsw"
+        assert right(odd, numbers, "exact") == "exact"
+        assert right(odd, numbers, "hnsw", k=60) == "exact"  # so many are found sooner one by one
+        assert reads == [odd]
+        few = Where(ids=frozenset(ids[:60]))
+        assert right(few, range(60), "hnsw") == "exact"
+        # Half of them, but none that is near: the walk is given up.
+        order = np.argsort(-(rows[:6000] @ rows[6000]))
+        far = np.sort(order[3000:])
+        beyond = Where(ids=frozenset(ids[at] for at in far))
+        way, (hits,) = store.search(rows[6000:6001], 5, way="hnsw", where=beyond)
+        assert way == "exact"
+        assert [hit.id for hit in hits] == [ids[at] for at in order[3000:3005]]
+        for number in range(20):
+            store.search(rows[:1], 1, where=Where(ids=frozenset(ids[: number + 2])))
+        assert right(odd, numbers, "hnsw") == "hnsw"
+        assert reads.count(odd) == 2  # so many filters are not kept
 
 
 def test_the_graph_finds_what_the_exact_search_finds(folder: Path) -> None:

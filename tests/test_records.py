@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 from imgindex import records
 from imgindex.records import (
     AddReport,
+    Box,
     Change,
     Channel,
     ClusterReport,
+    Copy,
     Decision,
+    Duplicates,
+    DuplicateSet,
     Explanation,
     ExportReport,
     Features,
@@ -39,6 +43,9 @@ from imgindex.records import (
     Skipped,
     Status,
     StoreStats,
+    Term,
+    Twin,
+    Where,
     lineages,
     to_json,
 )
@@ -159,17 +166,27 @@ FRAME = Frame(4, 2, (-0.5, 0.0, 4.5, 2.0))
 MAPS = np.array([[[0.5]]], np.float32)
 PLACE = Place((0, 0, 1, 2), (0, 0, 2, 2), 0.5, None)
 
+TWIN = Twin("a", "b", "near", 0.9)
+COPY = Copy("/a", "a", "exact", 1.0)
+
 RECORDS: list[Any] = [
     CARD,
     ModelPin("tiny", "f", 8, 1),
     Found("/a\udcff", 1, 2),
     Skipped("/a\udcff", "empty file"),
-    Picture("a", 1, 2, "JPEG"),
+    Picture("a", 1, 2, "JPEG", sketch=b"\0\xff"),
+    TWIN,
+    COPY,
+    DuplicateSet("/a", "the largest, 1 x 2", (COPY,)),
+    Duplicates((), (Skipped("/a", "no"),)),
     IndexedFile("/a", 1, 2, "a"),
     Hit("a", 0.5),
     Match(1, "/é\n", "a", 0.5),
     SearchResult("q", "tiny", "exact", (Match(1, "/a", "a", 1.0), Match(2, "/b", "b", 0.5))),
     QueryFailure("q", "no"),
+    Box(1, 2, 30, 40.5, percent=True),
+    Term("/a", -0.5, Box(1, 2, 30, 40), "a"),
+    Where(("*.jpg",), ("/a",), "2024", "2025-01", (20, 10), (40, 30), "square", ("JPEG",)),
     AddReport(1, 2, 3, 4, 5, (Skipped("/a", "no"),), "tiny", None, 1.5, 0.0),
     a_grouping().groups[0],
     a_grouping().settings,
@@ -235,6 +252,7 @@ def test_records_inside_records_become_plain_too() -> None:
         }
     ]
     assert [type(value) for value in grouping["exemplars"]] == [bool, bool]
+    assert to_json(frozenset("ba")) == ["a", "b"]
     assert to_json(np.float32(0.5)) == 0.5
     assert type(to_json(np.float32(0.5))) is float
 

@@ -629,7 +629,7 @@ class Life(NamedTuple):
 
 
 FOLDERS = ("/a", "/a/b", "/a/b/c", "/ab", "/a b", "/\udcff", "")
-STEMS = ("x.jpg", "y.png", "x.JPG", "b", "\udcfe\n.jpg", "[z].jpg", "é.jpg")
+STEMS = ("x.jpg", "y.png", "a0", "x.JPG", "b", "\udcfe\n.jpg", "[z].jpg", "é.jpg")
 GLOBS = {
     "*.jpg": r".*/[^/]*\.jpg",
     "x.*": r".*/x\.[^/]*",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from imgindex.errors import QueryError, SettingError
 
@@ -18,18 +18,26 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from imgindex import Library
-    from imgindex.records import SearchResult
+    from imgindex.records import SearchResult, Where
 
 _THUMBNAIL_CELLS = 12
 _THUMBNAIL_PIXELS = 192
 _CHUNK = 65_536
 
 
-def answer_batch(
-    library: Library, source: str, k: int, min_score: float | None, *, exact: bool
-) -> None:
+class How(TypedDict):
+    """The settings of a search, as ``Library.search`` takes them."""
+
+    k: int
+    offset: int
+    min_score: float | None
+    exact: bool
+    where: Where | None
+
+
+def answer_batch(library: Library, source: str, how: How) -> None:
     """Answer the queries of a file, or of standard input, in order, as JSON Lines."""
-    for result in library.search_many(_queries(source), k, min_score=min_score, exact=exact):
+    for result in library.search_many(_queries(source), **how):
         as_json(result, compact=True)
         sys.stdout.flush()
 
@@ -106,7 +114,9 @@ def write_files(
             note(f"wrote {target}")
 
 
-def show(library: Library, result: SearchResult, shape: Shape, *, thumbnails: bool) -> None:
+def show(
+    library: Library, result: SearchResult, shape: Shape, how: How, *, thumbnails: bool
+) -> None:
     """Write the matches to standard output."""
     if shape is Shape.JSON:
         as_json(result)
@@ -116,21 +126,34 @@ def show(library: Library, result: SearchResult, shape: Shape, *, thumbnails: bo
             [(match.rank, match.path, match.id, f"{match.score:.6f}") for match in result.matches],
         )
     elif shape is Shape.TABLE:
-        _table(library, result, thumbnails=thumbnails)
+        _table(library, result, how, thumbnails=thumbnails)
     else:
         for match in result.matches:
             line(match.path, "\n" if shape is Shape.PATHS else "\0")
 
 
-def _table(library: Library, result: SearchResult, *, thumbnails: bool) -> None:
+def _table(library: Library, result: SearchResult, how: How, *, thumbnails: bool) -> None:
     """For a person: a table, with thumbnails where the terminal can show them."""
     if not result.matches:
-        note("nothing found: no match is above --min-score, or no file is at its place any more")
+        reasons = [
+            *(["the list ends before --offset"] if how["offset"] else []),
+            *(["no picture passes the filters"] if how["where"] else []),
+            *(["no match is above --min-score"] if how["min_score"] is not None else []),
+            "no file is at its place any more",
+        ]
+        note(f"nothing found: {', or '.join(reasons)}")
         return
-    if not sys.stdout.isatty():
+    if sys.stdout.isatty():
+        _draw_table(library, result, thumbnails=thumbnails)
+    else:
         for match in result.matches:
             line(f"{match.rank:>4}  {match.score:.4f}  {match.path}")
-        return
+    if len(result.matches) == how["k"]:
+        sys.stdout.flush()
+        note(f"for the next {how['k']} add: --offset {how['offset'] + how['k']}")
+
+
+def _draw_table(library: Library, result: SearchResult, *, thumbnails: bool) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

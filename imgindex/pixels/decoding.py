@@ -15,7 +15,7 @@ from .reading import read
 if TYPE_CHECKING:
     from PIL import Image
 
-    from imgindex.records import Pixels
+    from imgindex.records import Box, Pixels
 
 VERSION = 1
 """Of the preprocessing; raised whenever the same bytes would give other pixels than before."""
@@ -46,23 +46,26 @@ class Decoded:
     sketch: bytes
 
 
-def decode(data: bytes, *, size: int, fit: Fit, max_megapixels: float) -> Decoded:
+def decode(
+    data: bytes, *, size: int, fit: Fit, max_megapixels: float, box: Box | None = None
+) -> Decoded:
     """Decode a picture file to a square of pixels.
 
     The first frame of a moving picture and the first page of a document count. Transparent parts
     lie on white; 16-bit values keep their upper 8 bits; the EXIF orientation is applied. Colours
     are taken as sRGB. JPEG files are decoded at an eighth, a quarter or half of their size where
-    that leaves both sides at least ``2 * size`` long.
+    that leaves both sides (of the box, where there is one) at least ``2 * size`` long.
 
     Args:
         data: the file's bytes.
         size: side s of the square.
         fit: ``squash`` both sides to s, ``crop`` the centre square, or ``pad`` with grey 128.
         max_megapixels: the largest picture to decode, in millions of pixels.
+        box: the part of the upright picture to take instead of all of it.
 
     Raises:
         PictureError: the bytes are not a picture that is read, are damaged, or are too large.
-        SettingError: ``size`` or ``fit`` is not possible.
+        SettingError: ``size`` or ``fit`` is not possible, or the box lies outside the picture.
     """
     import numpy as np
 
@@ -70,7 +73,7 @@ def decode(data: bytes, *, size: int, fit: Fit, max_megapixels: float) -> Decode
         raise SettingError(f"size must be at least 1 pixel, not {size}")
     if fit not in get_args(Fit):
         raise SettingError(f"fit must be one of {', '.join(get_args(Fit))}, not {fit!r}")
-    upright = read(data, 2 * size, max_megapixels)
+    upright = read(data, 2 * size, max_megapixels, box)
     square = _fit(upright.image, size, fit)
     sketch = _sketch(square if fit == "squash" else upright.image)
     return Decoded(

@@ -15,12 +15,14 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from imgindex.errors import PictureError, PictureTooLargeError
+from imgindex.errors import PictureError, PictureTooLargeError, SettingError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PIL import Image
+
+    from imgindex.records import Box
 
 SUFFIXES = frozenset(
     (
@@ -35,6 +37,8 @@ SUFFIXES = frozenset(
 # only AVIF's reader refuses the other's files.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF", "PPM")
 _DRAFTED = ("JPEG", "MPO")
+_ON_THEIR_SIDE = (5, 6, 7, 8)  # EXIF orientations
+_WHOLE = 1e-6  # of a pixel: what rounding adds to an edge between two pixels
 
 _ORIENTATION, _DATE_TIME, _EXIF_IFD, _DATE_TIME_ORIGINAL = 0x0112, 0x0132, 0x8769, 0x9003
 _DATE = re.compile(r"(\d{4})\D(\d\d)\D(\d\d)\D(\d\d)\D(\d\d)\D(\d\d)", re.ASCII)
@@ -57,7 +61,10 @@ _limit_lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Upright:
-    """A decoded picture: RGB, oriented, perhaps smaller than ``width`` x ``height`` of its file."""
+    """A decoded picture: RGB, oriented, perhaps smaller than ``width`` x ``height`` of its file.
+
+    Where a box was asked for, ``image`` is what lies in it.
+    """
 
     image: Image.Image
     width: int
@@ -66,8 +73,11 @@ class Upright:
     taken: str | None
 
 
-def read(data: bytes, least: int, max_megapixels: float) -> Upright:
-    """Decode to upright RGB, at least ``least`` pixels on both sides if the picture has them."""
+def read(data: bytes, least: int, max_megapixels: float, box: Box | None = None) -> Upright:
+    """Decode to upright RGB, at least ``least`` pixels on both sides if the picture has them.
+
+    Where there is a box, its part of the picture comes alone, and has them.
+    """
     _prepare()
     from PIL import Image, UnidentifiedImageError
 
@@ -75,8 +85,8 @@ def read(data: bytes, least: int, max_megapixels: float) -> Upright:
         raise PictureError("empty file")
     _permit(max_megapixels)
     try:
-        return _upright(data, least, max_megapixels)
-    except PictureError:
+        return _upright(data, least, max_megapixels, box)
+    except (PictureError, SettingError):
         raise
     except UnidentifiedImageError as error:
         if _begins_like_a_picture(data):
@@ -169,7 +179,7 @@ def _too_large(pixels: float, max_megapixels: float) -> PictureTooLargeError:
     )
 
 
-def _upright(data: bytes, least: int, max_megapixels: float) -> Upright:
+def _upright(data: bytes, least: int, max_megapixels: float, box: Box | None) -> Upright:
     from PIL import Image
 
     with Image.open(io.BytesIO(data), formats=_FORMATS) as file:
@@ -177,7 +187,7 @@ def _upright(data: bytes, least: int, max_megapixels: float) -> Upright:
         if width * height > max_megapixels * 1e6:
             raise _too_large(width * height, max_megapixels)
         if file.format in _DRAFTED:
-            file.draft(None, (least, least))
+            file.draft(None, _draft(file, least, box))
         file.load()
         orientation, taken = _exif(file)
         image = _rgb(file)
@@ -194,9 +204,26 @@ def _upright(data: bytes, least: int, max_megapixels: float) -> Upright:
     }.get(orientation)
     if turn is not None:
         image = image.transpose(turn)
-        if turn in (flip.TRANSPOSE, flip.ROTATE_270, flip.TRANSVERSE, flip.ROTATE_90):
+        if orientation in _ON_THEIR_SIDE:
             width, height = height, width
+    if box is not None:
+        across, down = image.width / width, image.height / height
+        left, upper, right, lower = box.on(width, height)
+        left, upper = math.floor(left * across + _WHOLE), math.floor(upper * down + _WHOLE)
+        right, lower = math.ceil(right * across - _WHOLE), math.ceil(lower * down - _WHOLE)
+        image = image.crop((left, upper, max(right, left + 1), max(lower, upper + 1)))
     return Upright(image, width, height, name, taken)
+
+
+def _draft(file: Image.Image, least: int, box: Box | None) -> tuple[int, int]:
+    """The size to decode at, at the least: so that the box has ``least`` pixels on both sides."""
+    if box is None:
+        return least, least
+    width, height = file.size
+    turned = _exif(file)[0] in _ON_THEIR_SIDE
+    left, upper, right, lower = box.on(*((height, width) if turned else (width, height)))
+    share = min(1.0, least / min(right - left, lower - upper))
+    return math.ceil(width * share), math.ceil(height * share)
 
 
 def _exif(image: Image.Image) -> tuple[int, str | None]:

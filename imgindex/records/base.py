@@ -38,7 +38,7 @@ class Skipped:
 
 
 def to_json(record: Any) -> Any:
-    """Turn a record into plain JSON values: records to objects, arrays and tuples to lists."""
+    """Turn a record into plain JSON values: records to objects, arrays, tuples, sets to lists."""
     if dataclasses.is_dataclass(record) and not isinstance(record, type):
         return {
             field.name: to_json(getattr(record, field.name)) for field in dataclasses.fields(record)
@@ -49,6 +49,10 @@ def to_json(record: Any) -> Any:
         return {str(key): to_json(value) for key, value in record.items()}
     if isinstance(record, list | tuple):
         return [to_json(value) for value in record]
+    if isinstance(record, frozenset):
+        return sorted(record)
+    if isinstance(record, bytes):
+        return record.hex()
     if hasattr(record, "tolist"):
         return record.tolist()
     return record

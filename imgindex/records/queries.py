@@ -30,7 +30,8 @@ _WEIGHTED = re.compile(rf"({_NUMBER}):(.+)", re.DOTALL)
 _SIDE = re.compile(rf"\s*(-?(?:{_NUMBER}))\s*(%?)\s*")
 _DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d)?)?)?)?", re.ASCII)
 _EARLIEST = "0001-01-01T00:00:00"
-_FORMATS = {"JPG": "JPEG", "TIF": "TIFF", "HEIC": "HEIF"}
+_JPEG = ("JPEG", "MPO")
+_FORMATS = {"JPG": _JPEG, "JPEG": _JPEG, "TIF": ("TIFF",), "HEIC": ("HEIF",)}
 _HUNDRED = 100.0
 
 
@@ -182,7 +183,8 @@ class Where:
         larger: both sides are at least these two, either way round, in pixels.
         smaller: both sides are at most these two, either way round, in pixels.
         orientation: ``landscape``, ``portrait`` or ``square`` (both sides the same).
-        formats: names of formats, as ``JPEG`` or ``png``.
+        formats: names of formats, as ``JPEG`` or ``png``; files of several JPEG pictures (``MPO``,
+            as some cameras write them) count as ``JPEG``.
         ids: ids of pictures; None for all.
     """
 
@@ -206,7 +208,7 @@ class Where:
             raise SettingError("a pattern or a folder to search in cannot be empty")
         self._put("paths", _distinct(map(_pattern, self.paths)))
         self._put("folders", _distinct(map(_absolute, self.folders)))
-        self._put("formats", _distinct(_format(one) for one in self.formats))
+        self._put("formats", _distinct(one for name in self.formats for one in _formats(name)))
         if self.ids is not None:
             self._put("ids", frozenset(self.ids))
         for name in ("after", "before"):
@@ -244,8 +246,8 @@ def _pattern(pattern: str) -> str:
     return _absolute(pattern) if pattern.startswith(("~", "./", "../")) else pattern
 
 
-def _format(name: str) -> str:
-    return _FORMATS.get(name.upper(), name.upper())
+def _formats(name: str) -> tuple[str, ...]:
+    return _FORMATS.get(name.upper(), (name.upper(),))
 
 
 def _date(name: str, text: str | None) -> str | None:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .base import within
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from imgindex.records import Picture, Where
 
-_ANY_FOLDERS = None
+_ALWAYS = "1"  # the condition that always holds
 
 
 def passes(where: Where, picture: Picture) -> bool:
@@ -64,9 +65,10 @@ def passing_rows(db: sqlite3.Connection, where: Where) -> list[int]:
         return [row for (row,) in found]
     named = _matching(where.paths)
     below, roots = _below(where.folders)
+    tables = "file" if condition == _ALWAYS else "file JOIN picture ON picture = row"
     found = db.execute(
-        "SELECT row, path FROM file JOIN picture ON picture = row "
-        f"WHERE NOT missing AND {below} AND {condition}",
+        f"SELECT picture, path FROM {tables} "
+        f"WHERE picture IS NOT NULL AND NOT missing AND {below} AND {condition}",
         roots + values,
     )
     return sorted({row for row, path in found if named(os.fsdecode(path))})
@@ -76,7 +78,7 @@ def passing_paths(
     db: sqlite3.Connection, ids: Collection[str], where: Where | None
 ) -> dict[str, list[str]]:
     """Present files of some pictures that a filter lets through, see ``Store.paths``."""
-    condition, values, named = "1", list[Any](), None
+    condition, values, named = _ALWAYS, list[Any](), None
     if where is not None:
         if where.ids is not None:
             ids, where = where.ids.intersection(ids), replace(where, ids=None)
@@ -99,7 +101,7 @@ def passing_paths(
 
 def _condition(where: Where) -> tuple[str, list[Any]]:
     """What a filter says of pictures, but for their ids, in SQL: a condition and its values."""
-    parts, values = ["1"], list[Any]()
+    parts, values = list[str](), list[Any]()
     if where.formats:
         parts.append(f"upper(format) IN ({','.join('?' * len(where.formats))})")
         values += where.formats
@@ -114,7 +116,7 @@ def _condition(where: Where) -> tuple[str, list[Any]]:
     if where.orientation is not None:
         comparison = {"landscape": ">", "portrait": "<", "square": "="}[where.orientation]
         parts.append(f"width {comparison} height")
-    return " AND ".join(parts), values
+    return " AND ".join(parts) or _ALWAYS, values
 
 
 def _below(folders: Iterable[str]) -> tuple[str, list[Any]]:
@@ -125,7 +127,7 @@ def _below(folders: Iterable[str]) -> tuple[str, list[Any]]:
         low = os.fsencode(folder.rstrip(os.sep) + os.sep)
         parts.append("path = ? OR (path >= ? AND path < ?)")
         values += (os.fsencode(folder), low, low[:-1] + bytes([low[-1] + 1]))
-    return f"({' OR '.join(parts)})" if parts else "1", values
+    return f"({' OR '.join(parts)})" if parts else _ALWAYS, values
 
 
 def _matching(patterns: Iterable[str]) -> Callable[[str], bool]:
@@ -135,45 +137,47 @@ def _matching(patterns: Iterable[str]) -> Callable[[str], bool]:
 
 
 def _pattern(pattern: str) -> Callable[[str], bool]:
-    steps = [
-        _ANY_FOLDERS if part == "**" else re.compile(fnmatch.translate(part))
-        for part in _parts(pattern)
-    ]
-    if steps[-1] is _ANY_FOLDERS:
-        steps.append(re.compile(""))  # and any file in them
-    if len(steps) == 1 and (name := steps[0]) is not None:
-        return lambda path: name.match(_parts(path)[-1]) is not None
+    *folders, last = _spelled(pattern).split("/")
+    if last == "**":
+        folders, last = [*folders, last], "*"  # any file in any folders
     if not os.path.isabs(pattern):  # noqa: PTH117 - a pattern is no path
-        steps.insert(0, _ANY_FOLDERS)
+        folders.insert(0, "**")
+    named = re.compile(fnmatch.translate(last)).match
+    steps = [None if part == "**" else re.compile(fnmatch.translate(part)) for part in folders]
 
-    def test(path: str) -> bool:
+    @cache
+    def leads_there(folder: str) -> bool:
         # All the places in the pattern that the path so far may have come to, side by side: the
         # time does not explode, whatever the pattern.
-        here = _onward({0}, steps)
-        for part in _parts(path):
+        here = _skipping({0}, steps)
+        for part in folder.split("/"):
             there = set[int]()
-            for at in here:
-                if at < len(steps):
-                    step = steps[at]
-                    if step is _ANY_FOLDERS:
-                        there.add(at)
-                    elif step.match(part):
-                        there.add(at + 1)
-            here = _onward(there, steps)
+            for at in here - {len(steps)}:
+                step = steps[at]
+                if step is None:
+                    there.add(at)
+                elif step.match(part):
+                    there.add(at + 1)
+            here = _skipping(there, steps)
         return len(steps) in here
+
+    def test(path: str) -> bool:
+        folder, _, name = _spelled(path).rpartition("/")
+        return named(name) is not None and leads_there(folder)
 
     return test
 
 
-def _onward(places: set[int], steps: list[re.Pattern[str] | None]) -> set[int]:
-    """The places and those behind them that no folder has to be spent on."""
-    for at in sorted(places):
-        onward = at
-        while onward < len(steps) and steps[onward] is _ANY_FOLDERS:
-            onward += 1
-            places.add(onward)
-    return places
+def _skipping(places: set[int], steps: list[re.Pattern[str] | None]) -> set[int]:
+    """The places and those behind them: ``**`` (None) also stands for no folder at all."""
+    every = set(places)
+    for place in places:
+        at = place
+        while at < len(steps) and steps[at] is None:
+            at += 1
+            every.add(at)
+    return every
 
 
-def _parts(path: str) -> list[str]:
-    return os.path.normcase(path).replace(os.sep, "/").split("/")
+def _spelled(path: str) -> str:
+    return path if os.sep == "/" else os.path.normcase(path).replace(os.sep, "/")

@@ -7,6 +7,7 @@ holds for what the last few filters let through.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ _WORTH_READING_ALL = 0.1
 _OVERFETCH = 4
 # Fetching one row by the graph costs about as much as comparing this many.
 _ROWS_A_WALK = 64
-_MARGIN = 1.5  # of rows fetched, over those that hold enough passing ones on average
+_DEVIATIONS = 3  # by which chance may leave fewer of the fetched rows than on average
 _FILTERS = 8
 
 
@@ -50,8 +51,9 @@ class Passing:
     mask: NDArray[np.bool_]
 
     def reach(self, k: int) -> int:
-        """How many rows to fetch by the graph so that k of them pass, where the filter is fair."""
-        return min(len(self.mask), int(k * _MARGIN * len(self.mask) / len(self.rows)) + 1)
+        """How many rows to fetch by the graph so that k of them pass, if it passes at random."""
+        enough = k + _DEVIATIONS * (math.sqrt(k) + 1)
+        return min(len(self.mask), math.ceil(enough * len(self.mask) / len(self.rows)))
 
     def worth_walking(self, k: int) -> bool:
         """Whether that is cheaper than comparing all that pass."""
@@ -93,18 +95,23 @@ class View:
         most = count if among is None else len(among)
         wanted = min(k, most)
         fetch = wanted if passing is None or graph is None else passing.reach(wanted)
+        answers: list[list[Hit]] = [[] for _ in queries]
+        walked: set[int] = set()
+        left = list(range(len(queries)))
         while True:
-            found = graph.search(queries, fetch, count) if graph else None
-            ran: Way = "hnsw" if found else "exact"
-            where, cosines = found or nearest(self.rows, queries, min(fetch, most), among)
-            hits = self._hits(where, cosines, k, passing)
+            found = graph.search(queries[left], fetch, count) if graph else None
+            where, cosines = found or nearest(self.rows, queries[left], min(fetch, most), among)
+            for at, hits in zip(left, self._hits(where, cosines, k, passing), strict=True):
+                answers[at] = hits
+            (walked.update if found else walked.difference_update)(left)
             # Rows without a present file take places, and those that do not pass: look further
-            # until enough are left.
-            if fetch >= most or all(len(line) >= wanted for line in hits):
-                return ran, hits
+            # for whom not enough are left.
+            left = [at for at in left if len(answers[at]) < wanted]
+            if fetch >= most or not left:
+                return "hnsw" if walked else "exact", answers
             fetch = min(count, fetch * _OVERFETCH)
             if passing is not None and fetch * _ROWS_A_WALK > most:
-                graph, fetch = None, most if ran == "exact" else wanted
+                graph, fetch = None, wanted if found else most
 
     def _hits(
         self,

@@ -1,0 +1,258 @@
+"""What a query turns out to be: pictures of the library, or pixels to make rows from."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, TypeAlias
+
+from . import scan
+from .ahead import ahead
+from .errors import LibraryNotFoundError, PictureError, QueryError, SettingError
+from .records import Term, worded
+
+if TYPE_CHECKING:
+    from .records import Pixels, Rows
+    from .resources import Resources
+    from .store import Store
+
+Query: TypeAlias = str | os.PathLike[str] | bytes | Term | Sequence[Term]
+"""A file, an id or its beginning, the bytes of a file, or terms to be weighed together."""
+
+_ID = re.compile(r"[0-9a-fA-F]{4,32}")
+_WHOLE_ID = re.compile(r"[0-9a-f]{32}")
+_WEB = re.compile(r"https?://", re.IGNORECASE)
+_WORTH_THREADS = 2
+_CANCELLED = 1e-4  # a sum this short, of a sum of weights of 1, is what rounding left
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """What one query turned out to be.
+
+    Attributes:
+        text: the query, as results name it.
+        row: float32 [d], where to look; None if there was an error.
+        id: the picture of the library that it is, whole and alone; else None.
+        path: the file that it is, whole and alone; else empty.
+        error: why there is no row.
+    """
+
+    text: str
+    row: Rows | None = None
+    id: str | None = None
+    path: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What one term turned out to be: a row, pixels to make it from, or an error.
+
+    A row comes with the id of its indexed picture.
+    """
+
+    id: str | None = None
+    row: Rows | None = None
+    pixels: Pixels | None = None
+    error: str = ""
+
+
+def asked(resources: Resources, queries: Sequence[Query]) -> list[Asked]:
+    """Find out what queries are, and where to look for what is like them.
+
+    Ids are looked up at once, files read in threads, and pictures that the library does not have
+    embedded in batches.
+    """
+    expressions = [_terms(query) for query in queries]
+    every = [term for terms in expressions for term in terms]
+    seen = _seen(resources, every)
+    embedded = iter(resources.encode([one.pixels for one in seen if one.pixels is not None]))
+    found = []
+    for term, one in zip(every, seen, strict=True):
+        row = next(embedded) if one.pixels is not None else one.row
+        if row is not None and math.isnan(row[0]):
+            found.append(_Seen(error=f"the model finds nothing in {term.called}"))
+        else:
+            found.append(_Seen(one.id, row, error=one.error))
+    left = iter(found)
+    return [_weighed(terms, list(islice(left, len(terms)))) for terms in expressions]
+
+
+def identify(resources: Resources, picture: str | os.PathLike[str]) -> str:
+    """The id of a picture of the library, which is given as a file or as the beginning of an id.
+
+    Raises:
+        QueryError: it is neither, or the file cannot be read or is not in the library.
+    """
+    text, path = os.fspath(picture), absolute(picture)
+    if not _is_file(picture):
+        return _from_id(resources.store(), text)[0]
+    try:
+        picture_id = scan.content_id(resources.load(path)[1])
+    except PictureError as error:
+        raise QueryError(f"cannot read {text}: {error}") from error
+    if not resources.store().has([picture_id]):
+        raise QueryError(f"{text} is not in the library; add it with: imgindex index {text}")
+    return picture_id
+
+
+def file_of(resources: Resources, picture: str | os.PathLike[str]) -> str:
+    """A file of a picture, which is given as that or as the id of an indexed one.
+
+    Raises:
+        QueryError: it is neither, or no file of the indexed picture is at its place any more.
+    """
+    text, path = os.fspath(picture), absolute(picture)
+    if _is_file(picture):
+        return path
+    try:
+        store = resources.store()
+    except LibraryNotFoundError:
+        if os.path.isdir(path):  # noqa: PTH112 - as in _is_file
+            raise QueryError(f"{text} is a folder; give one picture") from None
+        raise QueryError(f"there is no file {text}; give a picture") from None
+    picture_id, _ = _from_id(store, text)
+    held = store.paths([picture_id]).get(picture_id, [])
+    found = next(filter(os.path.isfile, held), None)
+    if found is None:
+        raise QueryError(f"no file of the picture {text} is at its place any more")
+    return found
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """A path in full, the home folder spelled out."""
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH111 - Path's raises on "~nobody"
+
+
+def _terms(query: Query) -> Sequence[Term]:
+    if isinstance(query, Term):
+        return [query]
+    if isinstance(query, str | bytes | os.PathLike):
+        return [Term(query)]
+    return query
+
+
+def _weighed(terms: Sequence[Term], seen: Sequence[_Seen]) -> Asked:
+    """Put the rows of the terms together: the direction of their weighted sum."""
+    import numpy as np
+
+    alone = terms[0] if len(terms) == 1 and terms[0].plain else None
+    text = alone.called if alone else " ".join(worded(terms))
+    if not terms:
+        return Asked(text, error="a query needs at least one picture")
+    for one in seen:
+        if one.row is None:
+            return Asked(text, error=one.error)
+    if alone:
+        path = "" if isinstance(alone.picture, bytes) else absolute(alone.picture)
+        return Asked(text, seen[0].row, seen[0].id, path)
+    weights = [term.weight for term in terms]
+    rows = np.stack([one.row for one in seen if one.row is not None]).astype(np.float64)
+    total = np.asarray(weights) @ rows
+    length = float(np.linalg.norm(total))
+    if length < _CANCELLED * sum(map(abs, weights)):
+        return Asked(text, error=f"{text} cancels out; give other weights")
+    return Asked(text, (total / length).astype(np.float32))
+
+
+def _seen(resources: Resources, terms: Sequence[Term]) -> list[_Seen]:
+    ids = {
+        term.picture
+        for term in terms
+        if isinstance(term.picture, str)
+        and term.box is None
+        and _WHOLE_ID.fullmatch(term.picture)
+        and not os.path.lexists(term.picture)
+    }
+    known = dict(zip(*resources.store().vectors(ids), strict=True)) if ids else {}
+
+    def is_known(term: Term) -> bool:
+        return isinstance(term.picture, str) and term.box is None and term.picture in known
+
+    others = [term for term in terms if not is_known(term)]
+    if len(others) < _WORTH_THREADS:
+        read = iter([_see(resources, term) for term in others])
+    else:
+        threads = min(len(others), os.cpu_count() or 1)
+        read = ahead(partial(_see, resources), others, threads=threads, depth=len(others))
+    return [
+        _Seen(str(term.picture), known[str(term.picture)]) if is_known(term) else next(read)
+        for term in terms
+    ]
+
+
+def _see(resources: Resources, term: Term) -> _Seen:
+    """Find out what a term is; called in threads."""
+    try:
+        return _recognised(resources, term)
+    except PictureError as error:
+        return _Seen(error=f"cannot read {term.called}: {error}")
+    except SettingError as error:
+        return _Seen(error=f"{term.called}: {error}")
+    except QueryError as error:
+        return _Seen(error=str(error))
+
+
+def _recognised(resources: Resources, term: Term) -> _Seen:
+    picture = term.picture
+    if isinstance(picture, bytes):
+        resources.check_length(picture)
+        return _from_bytes(resources, picture, term)
+    if _is_file(picture):
+        return _from_bytes(resources, resources.load(absolute(picture))[1], term)
+    picture_id, row = _from_id(resources.store(), os.fspath(picture))
+    if term.box is None:
+        return _Seen(picture_id, row)
+    return _from_bytes(resources, _first_file(resources, picture_id), term)
+
+
+def _is_file(query: str | os.PathLike[str]) -> bool:
+    # Path's raises for names that are too long.
+    return os.path.isfile(absolute(query))  # noqa: PTH113
+
+
+def _from_bytes(resources: Resources, data: bytes, term: Term) -> _Seen:
+    if term.box is None:
+        picture_id = scan.content_id(data)
+        row = resources.store().vector(picture_id)
+        if row is not None:
+            return _Seen(picture_id, row)
+    return _Seen(pixels=resources.decode(data, term.box).pixels)
+
+
+def _from_id(store: Store, text: str) -> tuple[str, Rows]:
+    if _WEB.match(text):
+        raise QueryError(f"{text} lies on the web; fetch it with: imgindex search --allow-url")
+    if os.path.isdir(absolute(text)):  # noqa: PTH112 - as in _is_file
+        raise QueryError(f"{text} is a folder; give one picture")
+    if not _ID.fullmatch(text):
+        raise QueryError(f"there is no file {text}; give a picture, or the id of an indexed one")
+    ids = store.resolve(text.lower())
+    if not ids:
+        raise QueryError(f"there is no file {text}, and no indexed picture has an id like it")
+    if len(ids) > 1:
+        raise QueryError(f"several pictures have ids that begin with {text}; give more of it")
+    row = store.vector(ids[0])
+    if row is None:
+        raise QueryError(f"the picture {ids[0]} is gone; look again")
+    return ids[0], row
+
+
+def _first_file(resources: Resources, picture_id: str) -> bytes:
+    """The bytes of a picture of the library, from the first of its files that still holds them."""
+    for path in resources.store().paths([picture_id]).get(picture_id, []):
+        try:
+            data = resources.load(path)[1]
+        except PictureError:
+            continue
+        if scan.content_id(data) == picture_id:
+            return data
+    raise QueryError(
+        f"no file of the picture {picture_id} is there any more; a box needs one to look into"
+    )
