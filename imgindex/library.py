@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from .config import Settings
-    from .records import AddReport, Progress, SearchResult, Status
+    from .records import AddReport, Choice, Progress, SearchResult, Status
     from .searching import Query, RecallReport
     from .store import Store
 
@@ -89,6 +89,7 @@ class Library(Grouped):
         roots: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
         *,
         prune: bool = False,
+        choice: Choice | None = None,
         progress: Progress = no_progress,
     ) -> AddReport:
         """Index pictures: new and changed ones are embedded, all else is only looked at.
@@ -100,11 +101,16 @@ class Library(Grouped):
 
         Args:
             roots: folders, walked with all that lies below them, and files.
-            prune: forget files that have vanished, and pictures that no file holds any more.
+            prune: forget files that have vanished, and pictures that no file holds any more; also
+                where a folder has lost every file at once, which otherwise is taken for a share
+                that is away: then its files are kept, and the report's note says so.
+            choice: which of the files below the folders are taken. Of those that are known already
+                the others leave the results, until a run takes them again; they are not embedded
+                anew then, unless they were pruned.
             progress: stages ``scan``, ``embed``, ``index`` and ``join``.
 
         Raises:
-            SettingError: a root does not exist.
+            SettingError: a root does not exist, or a pattern of the choice is none.
             ModelNotFoundError: the library has no model yet and there is none to take.
             ModelMismatchError: another model is asked for than the library was built with.
             LibraryBusyError: another process is writing to the library.
@@ -112,7 +118,7 @@ class Library(Grouped):
         """
         if isinstance(roots, str | os.PathLike):
             roots = [roots]
-        return index(self._resources, roots, progress, prune=prune)
+        return index(self._resources, roots, progress, prune=prune, choice=choice)
 
     def search(
         self,

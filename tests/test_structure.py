@@ -28,11 +28,11 @@ LAYERS = (
     {"regrouping"},
     {"resources", "quantizing"},
     {"models"},
-    {"scan", "pixels", "weights", "vgg16", "foreign", "download", "embed"}
+    {"scan", "absent", "pixels", "weights", "vgg16", "foreign", "download", "embed"}
     | {"grouping", "export", "store", "ahead"},
-    {"precision"},
+    {"precision", "choosing"},
     {"graph"},
-    {"records", "config"},
+    {"records", "config", "formats"},
     {"errors"},
 )
 
@@ -42,6 +42,9 @@ DOORS = {
     "onnx": {"graph", "vgg16", "foreign", "precision"},
     "PIL": {"pixels"},
     "pillow_heif": {"pixels"},
+    "rawpy": {"pixels"},
+    "pathspec": {"choosing"},
+    "watchfiles": {"watching"},
     "sqlite3": {"store/local", "store/database", "store/files", "store/groupings"},
     "hnswlib": {"store/hnsw"},
     "filelock": {"store/local"},
@@ -149,7 +152,8 @@ def test_dependencies_are_declared_and_used() -> None:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    lines = project["dependencies"] + project["optional-dependencies"]["openvino"]
+    extras = project["optional-dependencies"]
+    lines = project["dependencies"] + extras["openvino"] + extras["raw"]
     declared = {re.split(r"[\[<>=; ]", line)[0].lower() for line in lines}
     packages = {"PIL": "pillow", "pillow_heif": "pillow-heif", "textual_image": "textual-image"}
     packages["sklearn"] = "scikit-learn"

@@ -1,20 +1,23 @@
-"""Bytes of a picture file to pixels, and pixels to thumbnails and sheets: the one door to Pillow.
+"""Bytes of a picture file to pixels, and pixels to thumbnails and sheets: the door to Pillow.
 
-Pillow, its HEIF plugin and numpy are loaded by the functions that need them and not with this
-package: commands that only walk folders or ask for ``SUFFIXES`` start in a third of the time.
+Pillow, its HEIF plugin, rawpy and numpy are loaded by the functions that need them and not with
+this package: commands that only walk folders or ask for ``SUFFIXES`` start in a third of the time.
 """
 
 from .decoding import VERSION, Decoded, decode, thumbnail
 from .drawing import chart, montage
-from .reading import SUFFIXES, default_max_megapixels, memory
+from .raw import LACKING
+from .reading import SUFFIXES, default_max_megapixels, lacking, memory
 
 __all__ = [
+    "LACKING",
     "SUFFIXES",
     "VERSION",
     "Decoded",
     "chart",
     "decode",
     "default_max_megapixels",
+    "lacking",
     "memory",
     "montage",
     "thumbnail",

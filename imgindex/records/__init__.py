@@ -46,10 +46,12 @@ from .models import (
 )
 from .pictures import (
     AddReport,
+    Choice,
     Found,
     Hit,
     IndexedFile,
     Match,
+    Paired,
     Picture,
     QueryFailure,
     SearchResult,
@@ -68,6 +70,7 @@ __all__ = [
     "AddReport",
     "Change",
     "ChangeKind",
+    "Choice",
     "ClusterReport",
     "Decision",
     "DecisionKind",
@@ -83,6 +86,7 @@ __all__ = [
     "Member",
     "ModelCard",
     "ModelPin",
+    "Paired",
     "Picture",
     "Precision",
     "Progress",
