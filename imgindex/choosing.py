@@ -174,7 +174,7 @@ def _spec(patterns: Sequence[str]) -> GitIgnoreSpec | None:
         return None
     for pattern in patterns:
         try:
-            meant = bool(_compiled([pattern]).patterns)
+            meant = any(one.include is not None for one in _compiled([pattern]).patterns)
         except ValueError:
             meant = False
         if not meant:
@@ -196,7 +196,7 @@ def _read(folder: str) -> GitIgnoreSpec | None:
         spec = _compiled(lines)
     except ValueError as error:
         raise PictureError(f"its {IGNORE_FILE} is not understood: {error}") from error
-    return spec if spec.patterns else None
+    return spec if any(one.include is not None for one in spec.patterns) else None
 
 
 def _compiled(lines: Sequence[str]) -> GitIgnoreSpec:
