@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .records import AddReport, Choice, Progress, SearchResult, Status
     from .searching import Query, RecallReport
     from .store import Store
+    from .watching import Round
 
 
 class Library(Grouped):
@@ -119,6 +120,40 @@ class Library(Grouped):
         if isinstance(roots, str | os.PathLike):
             roots = [roots]
         return index(self._resources, roots, progress, prune=prune, choice=choice)
+
+    def watch(
+        self,
+        roots: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+        *,
+        choice: Choice | None = None,
+        poll: float | None = None,
+        progress: Progress = no_progress,
+    ) -> Iterator[Round]:
+        """Index pictures, and go on doing so whenever files change; see ``add``.
+
+        A round follows each second without a change, and comes after ten seconds at the latest.
+        Files that are still being written are left for the next one. What may pass, such as
+        another process that writes or a full disk, is told and tried again.
+
+        Args:
+            roots: as for ``add``.
+            choice: as for ``add``.
+            poll: seconds between rounds, where the system does not tell of changes (on network
+                shares); None listens to the system.
+            progress: as for ``add``.
+
+        Returns:
+            An iterator over the rounds: the first, those that changed something or met with a new
+            problem. It waits in between, and ends with the interrupt key while it waits.
+
+        Raises:
+            SettingError: ``poll`` is not above 0.
+        """
+        from .watching import watch
+
+        if isinstance(roots, str | os.PathLike):
+            roots = [roots]
+        return watch(self._resources, roots, progress, choice=choice, poll=poll)
 
     def search(
         self,

@@ -21,7 +21,7 @@ LAYERS = (
     {"cli"},
     {"__init__"},
     {"library"},
-    {"grouped"},
+    {"grouped", "watching"},
     {"indexing", "searching", "results", "exporting", "mapping"},
     {"telling"},
     {"decisions"},

@@ -1,4 +1,4 @@
-"""The commands of the main line: index, search, cluster, export, map, status, verify."""
+"""The commands of the main line: index, watch, search, cluster, export, map, status, verify."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imgindex.errors import SettingError
 from imgindex.records import MIN_CLUSTER_SIZE, NOISE, ClusterReport, Space, to_json
 from imgindex.searching import RecallReport  # noqa: TC001 - as above
 
-from . import groups, index, model, search
+from . import groups, index, model, search, watch
 from . import map as chart
 from .options import (  # noqa: TC001 - typer reads the annotations
     JsonOption,
@@ -91,6 +91,7 @@ def _root(
 
 
 app.command("index", epilog=index.EXAMPLES)(index.add)
+app.command("watch", epilog=watch.EXAMPLES)(watch.keep)
 app.command("search", epilog=search.EXAMPLES)(search.find)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from imgindex import Library
-from imgindex.records import Choice
+from imgindex.records import AddReport, Choice
 
 from .options import (  # noqa: TC001 - typer reads the annotations
     DeviceOption,
@@ -53,6 +53,17 @@ as PATH is taken in any case.
 Files that are known already and left out now leave the results, until a run takes
 them again; nothing is embedded anew then, unless --prune forgot it.
 """
+
+
+def remarks(report: AddReport) -> None:
+    """Say what is to be said of a run beside its result."""
+    if report.note:
+        note(f"note: {report.note}")
+    if report.model.startswith("untrained"):
+        note(
+            f"note: the model '{report.model}' has random weights; it finds only very similar "
+            "pictures. For real use: imgindex model pull, and a new library"
+        )
 
 
 @command
@@ -102,12 +113,6 @@ def add(  # noqa: PLR0913 - one parameter an option
         )
         line(f"library {where}")
         skipped_lines(report.skipped)
-    if report.note:
-        note(f"note: {report.note}")
-    if report.model.startswith("untrained"):
-        note(
-            f"note: the model '{report.model}' has random weights; it finds only very similar "
-            "pictures. For real use: imgindex model pull, and a new library"
-        )
+    remarks(report)
     if report.skipped:
         raise typer.Exit(SKIPPED)
