@@ -135,14 +135,16 @@ def _told(places: list[str], library: str) -> Iterator[bool | str]:
     from watchfiles import watch
 
     matters = partial(_matters, library.rstrip(os.sep) + os.sep)
+    before: list[tuple[int, int] | None] = []
     while True:
         identities = [_identity(place) for place in places]
         there = [place for place, one in zip(places, identities, strict=True) if one]
         if not there:
             time.sleep(QUIET)
-            yield [_identity(place) for place in places] != identities
+            yield identities != before
+            before = identities
             continue
-        fresh = True  # what changed before it began to listen
+        before, fresh = identities, True  # what changed before it listens is not told
         try:
             for changes in watch(
                 *there,

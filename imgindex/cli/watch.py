@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
@@ -69,7 +70,8 @@ def keep(  # noqa: PLR0913 - one parameter an option
     """Keep a library current: index now, and again whenever pictures come, change or go.
 
     Writes a line for the first run and for each that changed something; with --json an object a
-    line, that of index with the time. Ctrl-C and SIGTERM end it; what was done is kept.
+    line, that of index with the time. Ctrl-C and SIGTERM end it; what was done is kept. The exit
+    code is 0 then, or 130 if the first run was not through.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     choice = Choice(tuple(include or ()), tuple(exclude or ()), hidden)
@@ -78,13 +80,14 @@ def keep(  # noqa: PLR0913 - one parameter an option
         with progress_bar() as progress:
             rounds = opened.watch(paths, choice=choice, poll=poll, progress=progress)
             first = next(rounds)
-        note(f"watching {counted(len(paths), 'place')}; Ctrl-C ends it")
-        for met in chain([first], rounds):
-            if met.report is None:
-                note(f"{met.time}  {met.problem}")
-            else:
-                _tell(met.time, met.report, last, json=json)
-                last = met.report
+        with suppress(KeyboardInterrupt):  # from here on it is the way to end
+            note(f"watching {counted(len(paths), 'place')}; Ctrl-C ends it")
+            for met in chain([first], rounds):
+                if met.report is None:
+                    note(f"{met.time}  {met.problem}")
+                else:
+                    _tell(met.time, met.report, last, json=json)
+                    last = met.report
 
 
 def _tell(time: str, report: AddReport, last: AddReport | None, *, json: bool) -> None:
