@@ -57,7 +57,7 @@ def plain(text: str, folder: str) -> str:
 
 def test_the_examples_do_what_they_show(place: Path) -> None:
     blocks = re.findall(r"<!-- run -->\n```console\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         for command, shown in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", block, re.MULTILINE):
             told = shell(command, place)

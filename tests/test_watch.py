@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -21,7 +22,7 @@ from pictures import jpeg, png, scene
 
 from imgindex import Library, indexing, open_store, watching
 from imgindex.errors import LibraryDamagedError, SettingError, StoreError
-from imgindex.records import Choice
+from imgindex.records import AddReport, Choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -170,7 +171,7 @@ def test_a_file_that_is_still_being_written_is_left_until_it_lies_still(
 ) -> None:
     watch = start(photos, "--json")
     first = watch.record()
-    assert next(iter(first)) == "time"
+    assert list(first) == ["time", *(field.name for field in dataclasses.fields(AddReport))]
     assert counts(first) == {"added": 2}
     data = jpeg(scene(9, 400, 300))
     with (photos / "slow.jpg").open("wb") as file:
