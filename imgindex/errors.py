@@ -3,7 +3,8 @@
     ImgindexError
     ├── SettingError          a value given by the caller is out of range or unknown
     ├── PictureError          one file cannot be read as a picture; a run goes on without it
-    │   └── PictureTooLargeError  it is over a limit that the caller can raise
+    │   ├── PictureTooLargeError  it is over a limit that the caller can raise
+    │   └── MissingExtraError     what reads such files is not installed
     ├── ModelError
     │   ├── ModelNotFoundError    no such model, or none chosen
     │   ├── ModelFileError        a weights or model file is damaged, hostile or not understood
@@ -37,6 +38,10 @@ class PictureError(ImgindexError):
 
 class PictureTooLargeError(PictureError):
     """The picture is over a limit that the caller can raise, or that free memory sets."""
+
+
+class MissingExtraError(PictureError):
+    """What reads such files is not installed; with the extra that is named they can be read."""
 
 
 class ModelError(ImgindexError):

@@ -11,17 +11,25 @@ import os
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from . import pixels, regrouping, scan
+from . import absent, pixels, regrouping, scan
 from .ahead import ahead
-from .errors import LibraryNotFoundError, ModelFileError, PictureError, PictureTooLargeError
-from .records import AddReport, Found, IndexedFile, Picture, Skipped
+from .choosing import Chooser
+from .errors import (
+    LibraryNotFoundError,
+    MissingExtraError,
+    ModelFileError,
+    PictureError,
+    PictureTooLargeError,
+)
+from .records import AddReport, Found, IndexedFile, Paired, Picture, Skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from .records import Pixels, Progress, Rows
+    from .records import Choice, Pixels, Progress, Rows
     from .resources import Resources
     from .store import Store
 
@@ -29,28 +37,36 @@ _FILES_A_COMMIT = 512  # so that many copies of known pictures cost few transact
 _FILES_A_REPORT = 1000
 
 
-def index(
+def index(  # noqa: PLR0913 - what the callers of Library.add and watching choose
     resources: Resources,
     roots: Sequence[str | os.PathLike[str]],
     progress: Progress,
     *,
     prune: bool,
+    choice: Choice | None = None,
+    ready: Callable[[Found], bool] | None = None,
 ) -> AddReport:
-    """Bring the store up to date with what lies under the roots; see ``Library.add``."""
+    """Bring the store up to date with what lies under the roots; see ``Library.add``.
+
+    Files that are not ``ready`` to be read are left as they are known.
+    """
     started = time.perf_counter()
     places = [
         os.path.abspath(os.path.expanduser(root))  # noqa: PTH111 - Path's raises for unknown users
         for root in roots
     ]
-    walk = scan.walk(_walkable(resources, places), pixels.SUFFIXES)
+    chooser = Chooser(choice)
+    here, unreachable = _walkable(resources, places)
+    walk = scan.walk(here, pixels.SUFFIXES, chooser)
     pin = resources.settle_model()
     store = resources.store(create=True)
     with store.writing():
         store.pin(pin)
         run = Run(store, {file.path: file for file in store.files(places)})
-        run.meet(walk, progress)
-        if gone := run.walked():
+        run.meet(chain(unreachable, walk), progress)
+        if gone := run.walked(places, chooser, prune=prune):
             store.mark_missing(gone)
+        run.put_off(pixels.lacking(), ready)
         embedding = time.perf_counter()
         if run.todo:
             _embed(resources, run, progress)
@@ -65,7 +81,7 @@ def index(
         added=run.added,
         reused=run.reused,
         moved=run.moved,
-        removed=len(run.gone),
+        removed=len(run.gone) + len(run.left),
         unchanged=run.unchanged,
         skipped=tuple(run.skipped),
         model=pin.name,
@@ -73,20 +89,29 @@ def index(
         seconds=round(time.perf_counter() - started, 3),
         images_per_second=round(run.added / seconds, 3) if run.added else 0.0,
         precision=loaded.precision if loaded else None,
-        note=loaded.note if loaded else "",
+        note="; ".join(filter(None, [loaded.note if loaded else "", *run.notes()])),
+        paired=len(run.paired),
     )
 
 
-def _walkable(resources: Resources, places: list[str]) -> list[str]:
-    """The places less those that have vanished with files that the library knows."""
+def _walkable(resources: Resources, places: list[str]) -> tuple[list[str], list[Skipped]]:
+    """The places less those that are not there and held files; and which of these may be there."""
     gone = {place for place in places if not os.path.lexists(place)}
     if not gone:
-        return places
+        return places, []
     try:
         store = resources.store()
     except LibraryNotFoundError:
-        return places
-    return [place for place in places if place not in gone or not store.files([place])]
+        return places, []
+    gone = {place for place in gone if store.files([place])}
+    unreachable = [
+        met
+        for place in places
+        if place in gone
+        and not scan.vanished(place)
+        and isinstance(met := scan.look(place), Skipped)
+    ]
+    return [place for place in places if place not in gone], unreachable
 
 
 def _embed(resources: Resources, run: Run, progress: Progress) -> None:
@@ -164,7 +189,7 @@ def _read(resources: Resources, found: Found) -> Reading:
     try:
         decoded = resources.decode(data)
     except PictureError as error:
-        lasting = not isinstance(error, PictureTooLargeError)
+        lasting = not isinstance(error, PictureTooLargeError | MissingExtraError)
         return Reading(met, reason=str(error), lasting=lasting)
     picture = Picture(
         picture_id,
@@ -208,6 +233,8 @@ class Run:
         moved: the same, where the path it was here under is gone.
         unchanged: files that need not be opened.
         gone: paths that have vanished, less those that moved.
+        left: paths that are there and not to be indexed any more.
+        paired: raw files passed over for their rendered twins.
         skipped: what cannot be read.
         empty: ids of pictures that the model finds nothing in.
     """
@@ -222,6 +249,8 @@ class Run:
         self.todo: list[Found] = []
         self.added = self.reused = self.moved = self.unchanged = 0
         self.gone: set[str] = set()
+        self.left: set[str] = set()
+        self.paired: set[str] = set()
         self.skipped: list[Skipped] = []
         self.empty: set[str | None] = set()
         self._coming: set[str] = set()  # embedded, or about to be, and not kept yet
@@ -229,8 +258,9 @@ class Run:
         self._known = known
         self._seen: set[str] = set()
         self._gone_copies: dict[str, list[str]] = {}
+        self._away: dict[str, set[str]] = {}
 
-    def meet(self, walk: Iterable[Found | Skipped], progress: Progress) -> None:
+    def meet(self, walk: Iterable[Found | Skipped | Paired], progress: Progress) -> None:
         """Take in the files of the walk."""
         known, seen = self._known.get, self._seen.add
         for at, met in enumerate(walk):
@@ -238,6 +268,9 @@ class Run:
                 progress("scan", at, 0)
             if isinstance(met, Skipped):
                 self.skipped.append(met)
+                continue
+            if isinstance(met, Paired):
+                self.paired.add(met.path)
                 continue
             seen(met.path)
             file = known(met.path)
@@ -253,8 +286,16 @@ class Run:
             else:
                 self.skipped.append(Skipped(met.path, file.reason))
 
-    def walked(self) -> set[str]:
-        """End the walk; the paths that are known and not there any more."""
+    def walked(self, roots: Sequence[str], chooser: Chooser, *, prune: bool) -> set[str]:
+        """End the walk; the paths that are to leave the results.
+
+        Args:
+            roots: what was to be walked.
+            chooser: what of it was taken.
+            prune: believe that files are gone where a share may be away.
+        """
+        failed = [one.path for one in self.skipped if one.path not in self._seen]
+        there = self._seen.copy()
         for path in sorted(self._known.keys() - self._seen):
             file = self._known[path]
             # A file may be there without being met: behind a link to a folder that has another
@@ -264,13 +305,49 @@ class Run:
                 continue
             met = scan.look(path)
             if isinstance(met, Found):
-                if (met.size, met.mtime_ns) != (file.size, file.mtime_ns):
+                there.add(path)
+                if path in self.paired or chooser.leaves_out(path, roots):
+                    self.left.add(path)
+                elif (met.size, met.mtime_ns) != (file.size, file.mtime_ns):
                     self.todo.append(met)
             elif scan.vanished(path):
                 self.gone.add(path)
                 if file.id is not None:
                     self._gone_copies.setdefault(file.id, []).append(path)
-        return set(self.gone)
+            else:
+                there.add(path)
+        if not prune:
+            self._away = absent.away(self.gone, there, roots, failed)
+            self.gone.difference_update(*self._away.values())
+        return self.gone | self.left
+
+    def put_off(
+        self, lacking: frozenset[str], ready: Callable[[Found], bool] | None = None
+    ) -> None:
+        """Take from what is to do what cannot be read now.
+
+        Args:
+            lacking: endings of files that an extra is needed for.
+            ready: whether a file may be read; asked for each.
+        """
+        todo: list[Found] = []
+        for met in self.todo:
+            if os.path.splitext(met.path)[1].lower() in lacking:  # noqa: PTH122 - a path is text here
+                self.skipped.append(Skipped(met.path, pixels.LACKING))
+            elif ready is None or ready(met):
+                todo.append(met)
+        self.todo = todo
+
+    def notes(self) -> Iterator[str]:
+        """What is to be said of the run beside its figures."""
+        for place, files in self._away.items():
+            if files:
+                yield absent.told(place, len(files))
+        if self.left:
+            yield (
+                f"{len(self.left):,} of the removed are there still; they are left out now, by a "
+                "pattern or for the picture of the same name beside a raw file"
+            )
 
     def fresh(self, batch: list[Reading]) -> list[Reading]:
         """Those readings of a batch that have to be embedded, each content once.
@@ -322,7 +399,8 @@ class Run:
         self._coming.difference_update(picture.id for picture in pictures)
         if moved_from or outdated:
             self._store.forget(moved_from + outdated)
-            self.gone.difference_update(moved_from)
+            for paths in (self.gone, *self._away.values()):
+                paths.difference_update(moved_from)
         self.skipped += skipped
         self.added += counts["added"]
         self.reused += counts["reused"]

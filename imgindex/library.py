@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .config import Settings
     from .records import (
         AddReport,
+        Choice,
         CopyKind,
         Decision,
         Duplicates,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from .searching import RecallReport
     from .store import Store
     from .tidying import Tidied
+    from .watching import Round
 
 
 class Library(Grouped):
@@ -105,6 +107,7 @@ class Library(Grouped):
         roots: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
         *,
         prune: bool = False,
+        choice: Choice | None = None,
         progress: Progress = no_progress,
     ) -> AddReport:
         """Index pictures: new and changed ones are embedded, all else is only looked at.
@@ -116,11 +119,16 @@ class Library(Grouped):
 
         Args:
             roots: folders, walked with all that lies below them, and files.
-            prune: forget files that have vanished, and pictures that no file holds any more.
+            prune: forget files that have vanished, and pictures that no file holds any more; also
+                where a folder has lost every file at once, which otherwise is taken for a share
+                that is away: then its files are kept, and the report's note says so.
+            choice: which of the files below the folders are taken. Of those that are known already
+                the others leave the results, until a run takes them again; they are not embedded
+                anew then, unless they were pruned.
             progress: stages ``scan``, ``embed``, ``index`` and ``join``.
 
         Raises:
-            SettingError: a root does not exist.
+            SettingError: a root does not exist, or a pattern of the choice is none.
             ModelNotFoundError: the library has no model yet and there is none to take.
             ModelMismatchError: another model is asked for than the library was built with.
             LibraryBusyError: another process is writing to the library.
@@ -128,7 +136,41 @@ class Library(Grouped):
         """
         if isinstance(roots, str | os.PathLike):
             roots = [roots]
-        return index(self._resources, roots, progress, prune=prune)
+        return index(self._resources, roots, progress, prune=prune, choice=choice)
+
+    def watch(
+        self,
+        roots: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+        *,
+        choice: Choice | None = None,
+        poll: float | None = None,
+        progress: Progress = no_progress,
+    ) -> Iterator[Round]:
+        """Index pictures, and go on doing so whenever files change; see ``add``.
+
+        A round follows each second without a change, and comes after ten seconds at the latest.
+        Files that are still being written are left for the next one. What may pass, such as
+        another process that writes or a full disk, is told and tried again.
+
+        Args:
+            roots: as for ``add``.
+            choice: as for ``add``.
+            poll: seconds between rounds, where the system does not tell of changes (on network
+                shares); None listens to the system.
+            progress: as for ``add``.
+
+        Returns:
+            An iterator over the rounds: the first, those that changed something or met with a new
+            problem. It waits in between, and ends with the interrupt key while it waits.
+
+        Raises:
+            SettingError: ``poll`` is not above 0.
+        """
+        from .watching import watch
+
+        if isinstance(roots, str | os.PathLike):
+            roots = [roots]
+        return watch(self._resources, roots, progress, choice=choice, poll=poll)
 
     def search(  # noqa: PLR0913 - each is a setting of its own, by keyword
         self,

@@ -16,11 +16,15 @@ from operator import attrgetter
 from stat import S_ISREG
 from typing import TYPE_CHECKING
 
+from .choosing import IGNORE_FILE, MARKS, NO_MEDIA, Chooser
 from .errors import PictureError, SettingError
-from .records import Found, Skipped
+from .formats import BESIDE, RAW
+from .records import Found, Paired, Skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from .choosing import Scope
 
 _KINDS = {
     stat.S_IFIFO: "is a named pipe",
@@ -32,24 +36,28 @@ _KINDS = {
 
 
 def walk(
-    roots: Sequence[str | os.PathLike[str]], suffixes: frozenset[str]
-) -> Iterator[Found | Skipped]:
+    roots: Sequence[str | os.PathLike[str]],
+    suffixes: frozenset[str],
+    chooser: Chooser | None = None,
+) -> Iterator[Found | Skipped | Paired]:
     """Find the picture files under some folders.
 
     Links to files and folders are followed. Every folder is walked once, however many roots and
     links lead to it, so loops end; folders behind links come after all others, so that a folder
     keeps its own name when a link to it lies under the roots as well. Names that start with a dot
-    are passed over. Inside a folder the files come sorted by name, then the folders: the order is
-    the same on every run.
+    are passed over, folders that hold a ``.nomedia``, and what ignore files name. Inside a folder
+    the files come sorted by name, then the folders: the order is the same on every run.
 
     Args:
         roots: folders to walk, and files to take whatever their suffix (these come first).
-        suffixes: endings of pictures, lower-case with the dot.
+        suffixes: endings of pictures, lower-case with the dot. Raw files among them are taken
+            where no rendered picture of the same name lies beside.
+        chooser: what is taken; None takes all but hidden names.
 
     Returns:
         An iterator over each file once, under an absolute path in which links are not resolved: a
         ``Found``, or a ``Skipped`` for what looks like a picture and is not a readable file, and
-        for every folder that cannot be read.
+        for every folder that cannot be read, or a ``Paired``.
 
     Raises:
         SettingError: a root does not exist; raised by the call itself, before anything is walked.
@@ -60,7 +68,7 @@ def walk(
         if not os.path.lexists(path):
             raise SettingError(f"there is no file or folder {path!r}; check the path")
         (folders if os.path.isdir(path) else files).append(path)
-    return _walk(files, folders, suffixes)
+    return _walk(files, folders, suffixes, chooser or Chooser())
 
 
 def load(path: str, limit: int) -> tuple[Found, bytes]:
@@ -111,28 +119,56 @@ def content_id(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
+def companions(path: str) -> list[str]:
+    """Name the files beside a picture that belong to it, whatever the case of their letters.
+
+    These are the raw twin of a rendered picture, the moving part of a Live Photo, and edits kept
+    as ``.xmp`` (``a.xmp`` or ``a.jpg.xmp``) or ``.aae``.
+
+    Returns:
+        Paths by name; none if the folder cannot be read.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    stem, suffix = _parted(name)
+    kinds = BESIDE if suffix in RAW else BESIDE | RAW
+    names = {name.lower() + ".xmp", *(stem + kind for kind in kinds)} - {name.lower()}
+    try:
+        with os.scandir(folder) as listing:
+            return sorted(
+                entry.path for entry in listing if entry.name.lower() in names and entry.is_file()
+            )
+    except OSError:
+        return []
+
+
 def _walk(
-    files: list[str], folders: list[str], suffixes: frozenset[str]
-) -> Iterator[Found | Skipped]:
-    for path in files:
-        yield _look(path)
+    files: list[str],
+    folders: list[str],
+    suffixes: frozenset[str],
+    chooser: Chooser,
+) -> Iterator[Found | Skipped | Paired]:
+    raw = suffixes & RAW
+    suffixes -= RAW
+    yield from _named(files, suffixes, raw)
     named = frozenset(files)
     seen: set[tuple[int, int]] = set()
-    stack = folders[::-1]
-    links: deque[str] = deque()
+    stack = [(folder, chooser.begin(folder)) for folder in folders[::-1]]
+    roots = frozenset(folders)
+    links: deque[tuple[str, Scope | None]] = deque()
     while stack or links:
-        folder = stack.pop() if stack else links.popleft()
+        folder, scope = stack.pop() if stack else links.popleft()
         try:
-            entries = _entries(folder, seen)
-        except OSError as error:
-            yield Skipped(folder, f"cannot read the folder: {_reason(error)}")
+            entries, scope = _chosen(folder, scope, seen, chooser, root=folder in roots)
+        except PictureError as error:
+            yield Skipped(folder, str(error))
             continue
-        inner: list[str] = []
+        inner: list[tuple[str, Scope | None]] = []
+        rendered = _Rendered(entries, suffixes)
         for entry in entries:
             name = entry.name
             try:
                 if entry.is_dir():
-                    (links if entry.is_symlink() else inner).append(entry.path)
+                    (links if entry.is_symlink() else inner).append((entry.path, scope))
                     continue
             except OSError as error:
                 yield Skipped(entry.path, _reason(error))
@@ -148,19 +184,100 @@ def _walk(
                 regular = S_ISREG(status.st_mode)
                 found = Found(entry.path, status.st_size, status.st_mtime_ns)
                 yield found if regular else _look(entry)
+            elif suffix.lower() in raw and entry.path not in named:
+                yield Paired(entry.path) if rendered.beside(name) else _look(entry)
         stack.extend(reversed(inner))
 
 
-def _entries(folder: str, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
-    """What lies in a folder and is not hidden, by name; nothing if it was walked before."""
-    status = os.stat(folder)
-    identity = (status.st_dev, status.st_ino)
-    if identity in seen:
-        return []
-    seen.add(identity)
-    with os.scandir(folder) as listing:
-        entries = [entry for entry in listing if entry.name[0] != "."]
-    return sorted(entries, key=attrgetter("name"))
+class _Rendered:
+    """The rendered pictures in a folder, looked for when the first raw file asks."""
+
+    __slots__ = ("_entries", "_stems", "_suffixes")
+
+    def __init__(self, entries: list[os.DirEntry[str]], suffixes: frozenset[str]) -> None:
+        self._entries, self._suffixes = entries, suffixes
+        self._stems: set[str] | None = None
+
+    def beside(self, name: str) -> bool:
+        if self._stems is None:
+            files = (one.name for one in self._entries if _is_file(one))
+            self._stems = _stems(files, self._suffixes)
+        return _parted(name)[0] in self._stems
+
+
+def _named(
+    files: list[str], suffixes: frozenset[str], raw: frozenset[str]
+) -> Iterator[Found | Skipped | Paired]:
+    """The files given by name; of a pair that is given whole, the raw one is passed over."""
+    stems = _stems(files, suffixes)
+    for path in files:
+        stem, suffix = _parted(path)
+        yield Paired(path) if suffix in raw and stem in stems else _look(path)
+
+
+def _stems(names: Iterable[str], suffixes: frozenset[str]) -> set[str]:
+    """The lower-case names, without their endings, of pictures."""
+    return {stem for stem, suffix in map(_parted, names) if suffix in suffixes}
+
+
+def _parted(name: str) -> tuple[str, str]:
+    stem, suffix = os.path.splitext(name.lower())  # noqa: PTH122 - no Path objects, see above
+    return stem, suffix
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # told where it is looked at
+        return False
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def _chosen(
+    folder: str,
+    scope: Scope | None,
+    seen: set[tuple[int, int]],
+    chooser: Chooser,
+    *,
+    root: bool,
+) -> tuple[list[os.DirEntry[str]], Scope | None]:
+    """What is to be looked at in a folder, by name, and what is chosen there and below.
+
+    Nothing, if it was walked before.
+
+    Raises:
+        PictureError: the folder cannot be read, or its ignore file.
+    """
+    marks: set[str] = set()
+
+    def shown(name: str) -> bool:
+        if name in MARKS:
+            marks.add(name)
+        return chooser.hidden
+
+    try:
+        status = os.stat(folder)
+        identity = (status.st_dev, status.st_ino)
+        if identity in seen:
+            return [], scope
+        seen.add(identity)
+        with os.scandir(folder) as listing:
+            entries = [entry for entry in listing if entry.name[0] != "." or shown(entry.name)]
+        if NO_MEDIA in marks and not root:
+            return [], scope
+        if IGNORE_FILE in marks:
+            scope = chooser.enter(scope, folder)
+    except OSError as error:
+        raise PictureError(f"cannot read the folder: {_reason(error)}") from error
+    if scope is not None:
+        entries = [one for one in entries if scope.takes(one.path, folder=_is_folder(one))]
+    return sorted(entries, key=attrgetter("name")), scope
 
 
 def _look(file: os.DirEntry[str] | str) -> Found | Skipped:

@@ -170,3 +170,83 @@ def every_format(image: Image.Image) -> dict[str, bytes]:
     if HEIF_WRITABLE:
         files["heif"] = encode(image, "HEIF", quality=95, chroma=444)
     return files
+
+
+def dng(
+    preview: bytes,
+    *,
+    sides: tuple[int, int] = (96, 64),
+    orientation: int = 1,
+    preview_sides: tuple[int, int] = (64, 48),
+    order: str = "<",
+) -> bytes:
+    """The least DNG that LibRaw opens: a JPEG preview, and grey light behind a Bayer filter."""
+    width, height = sides
+    light = struct.pack(f"{order}H", 512) * width * height
+    unity = [(int(at % 4 == 0), 1) for at in range(9)]
+    shown: dict[int, tuple[str, Any]] = {
+        254: ("I", [1]),  # a reduced picture
+        256: ("I", [preview_sides[0]]),
+        257: ("I", [preview_sides[1]]),
+        258: ("H", [8, 8, 8]),
+        259: ("H", [7]),
+        262: ("H", [6]),
+        271: ("s", b"Maker\0"),
+        272: ("s", b"Camera\0"),
+        273: ("I", [0]),
+        274: ("H", [orientation]),
+        277: ("H", [3]),
+        279: ("I", [len(preview)]),
+        284: ("H", [1]),
+        306: ("s", b"2021:03:04 05:06:07\0"),
+        330: ("I", [0]),
+        50706: ("B", [1, 4, 0, 0]),
+        50707: ("B", [1, 1, 0, 0]),
+        50708: ("s", b"Camera\0"),
+        50721: ("i", unity),
+        50728: ("R", [(1, 1)] * 3),
+        50778: ("H", [21]),
+    }
+    sensor: dict[int, tuple[str, Any]] = {
+        254: ("I", [0]),
+        256: ("I", [width]),
+        257: ("I", [height]),
+        258: ("H", [16]),
+        259: ("H", [1]),
+        262: ("H", [32803]),
+        273: ("I", [0]),
+        277: ("H", [1]),
+        278: ("I", [height]),
+        279: ("I", [len(light)]),
+        284: ("H", [1]),
+        33421: ("H", [2, 2]),
+        33422: ("B", [0, 1, 1, 2]),
+        50717: ("I", [1023]),
+    }
+    behind = 8 + len(_table(shown, 8, order))
+    after = behind + len(_table(sensor, behind, order))
+    shown |= {330: ("I", [behind]), 273: ("I", [after])}
+    sensor[273] = ("I", [after + len(preview)])
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", 8)
+    return head + _table(shown, 8, order) + _table(sensor, behind, order) + preview + light
+
+
+def _table(fields: dict[int, tuple[str, Any]], at: int, order: str) -> bytes:
+    """A table of TIFF's that lies at some place, with what its fields refer to behind it."""
+    kinds = {"B": 1, "s": 2, "H": 3, "I": 4, "R": 5, "i": 10}
+    head = struct.pack(f"{order}H", len(fields))
+    body = b""
+    for tag, (kind, values) in sorted(fields.items()):
+        if kind == "s":
+            data = bytes(values)
+        elif kind in "Ri":
+            code = "II" if kind == "R" else "ii"
+            data = b"".join(struct.pack(order + code, *pair) for pair in values)
+        else:
+            data = struct.pack(f"{order}{len(values)}{kind}", *values)
+        if len(data) > 4:
+            place = at + 2 + 12 * len(fields) + 4 + len(body)
+            body += data + bytes(len(data) % 2)
+            data = struct.pack(f"{order}I", place)
+        head += struct.pack(f"{order}HHI", tag, kinds[kind], len(values)) + data.ljust(4, b"\0")
+    return head + bytes(4) + body

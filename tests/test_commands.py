@@ -71,6 +71,7 @@ def test_index_reads_every_photo_and_names_the_two_corrupt_files(home: Path) -> 
     assert set(report) == {
         *("added", "reused", "moved", "removed", "unchanged", "skipped"),
         *("model", "device", "precision", "seconds", "images_per_second", "note"),
+        "paired",
     }
     files = [*PHOTOS.rglob("*.jpg"), *DUPLICATES.rglob("*.jpg")]
     assert len(list(PHOTOS.rglob("*.jpg"))) == 1035
@@ -248,7 +249,7 @@ def test_errors_are_one_line_and_a_code(
 
 
 def test_every_command_has_json_and_an_example(tmp_path: Path) -> None:
-    names = ["index", "search", "explain", "features", "cluster"]
+    names = ["index", "watch", "search", "explain", "features", "cluster"]
     names += ["export", "map", "status", "verify"]
     names += [f"model {name}" for name in ("list", "info", "pull", "import", "quantize")]
     names += [f"groups {name}" for name in ("show", "name", "cover", "together", "apart")]

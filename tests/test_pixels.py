@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pictures
+import pillow_heif
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import BLUE, GREEN, RED, YELLOW
 from PIL import Image
 
-from imgindex import pixels, scan
+from imgindex import formats, pixels, scan
 from imgindex.errors import PictureError, SettingError
 from imgindex.records import Fit, Found
 
@@ -91,7 +92,40 @@ def test_every_suffix_is_lower_case_and_one_that_pillow_reads_as_a_format_on_the
     known = Image.registered_extensions()
     for suffix in pixels.SUFFIXES:
         assert suffix == suffix.lower()
-        assert known[suffix] in {*pixels.reading._FORMATS, "MPO"}
+        assert suffix in formats.RAW or known[suffix] in {*pixels.reading._FORMATS, "MPO"}
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "AVIF", "PNG", "TIFF", "MPO"])
+def test_of_many_frames_and_pages_the_first_counts(kind: str) -> None:
+    others = [Image.new("RGB", (64, 48), "black"), Image.new("RGB", (64, 48), "white")]
+    options: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
+    data = pictures.encode(
+        pictures.quadrants(), kind, save_all=True, append_images=others, **options
+    )
+    with Image.open(io.BytesIO(data)) as file:
+        assert getattr(file, "n_frames", 1) == 3
+    colours = quarters(decode(data).pixels)
+    np.testing.assert_allclose(colours, [RED, GREEN, BLUE, YELLOW], atol=6)
+
+
+def test_of_a_document_the_first_page_counts_though_it_is_smaller() -> None:
+    data = pictures.encode(
+        pictures.quadrants(), "TIFF", save_all=True, append_images=[Image.new("RGB", (500, 400))]
+    )
+    assert (decode(data).width, decode(data).height) == (64, 48)
+
+
+@pytest.mark.skipif(not pictures.HEIF_WRITABLE, reason="this build cannot write HEIF")
+@pytest.mark.parametrize("primary", [0, 1, 2])
+def test_of_several_pictures_in_a_heif_file_the_primary_one_counts(primary: int) -> None:
+    file = pillow_heif.HeifFile()  # type: ignore[no-untyped-call]  # its own fault
+    for at in range(3):
+        file.add_from_pillow(pictures.quadrants() if at == primary else Image.new("RGB", (32, 32)))
+    data = io.BytesIO()
+    file.save(data, quality=95, chroma=444, primary_index=primary)
+    decoded = decode(data.getvalue())
+    assert (decoded.width, decoded.height) == (64, 48)
+    np.testing.assert_allclose(quarters(decoded.pixels), [RED, GREEN, BLUE, YELLOW], atol=4)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I", "I;16", "F"])

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from imgindex import scan
 from imgindex.errors import PictureError, SettingError
-from imgindex.records import Found, Skipped
+from imgindex.records import Found, Paired, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def put(path: Path, data: bytes = b"picture") -> Path:
     return path
 
 
-def walk(*roots: Path | str) -> list[Found | Skipped]:
+def walk(*roots: Path | str) -> list[Found | Skipped | Paired]:
     return list(scan.walk(roots, SUFFIXES))
 
 

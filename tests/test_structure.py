@@ -21,7 +21,7 @@ LAYERS = (
     {"cli"},
     {"__init__"},
     {"library"},
-    {"grouped", "seeing"},
+    {"grouped", "seeing", "watching"},
     {"indexing", "searching", "results", "exporting", "mapping", "deduplicating", "tidying"},
     {"telling", "asking"},
     {"decisions"},
@@ -29,11 +29,11 @@ LAYERS = (
     {"resources", "quantizing"},
     {"models"},
     {"inner"},
-    {"scan", "pixels", "weights", "vgg16", "foreign", "download", "embed"}
+    {"scan", "absent", "pixels", "weights", "vgg16", "foreign", "download", "embed"}
     | {"grouping", "export", "store", "ahead", "pages", "fetch", "duplicates"},
-    {"precision"},
+    {"precision", "choosing"},
     {"graph"},
-    {"records", "config"},
+    {"records", "config", "formats"},
     {"errors"},
 )
 
@@ -43,6 +43,9 @@ DOORS = {
     "onnx": {"graph", "vgg16", "foreign", "precision", "inner"},
     "PIL": {"pixels"},
     "pillow_heif": {"pixels"},
+    "rawpy": {"pixels"},
+    "pathspec": {"choosing"},
+    "watchfiles": {"watching"},
     "sqlite3": {"store/local", "store/database", "store/files", "store/groupings", "store/twins"}
     | {"store/filters", "store/view"},
     "hnswlib": {"store/hnsw", "duplicates/candidates"},
@@ -152,7 +155,8 @@ def test_dependencies_are_declared_and_used() -> None:
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    lines = project["dependencies"] + project["optional-dependencies"]["openvino"]
+    extras = project["optional-dependencies"]
+    lines = project["dependencies"] + extras["openvino"] + extras["raw"]
     declared = {re.split(r"[\[<>=; ]", line)[0].lower() for line in lines}
     packages = {"PIL": "pillow", "pillow_heif": "pillow-heif", "textual_image": "textual-image"}
     packages |= {"sklearn": "scikit-learn", "cv2": "opencv-python-headless"}

@@ -1,4 +1,4 @@
-"""The commands of the main line: index, search, cluster, export, map and others."""
+"""The commands of the main line: index, watch, search, cluster, export, map and others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imgindex.errors import SettingError
 from imgindex.records import MIN_CLUSTER_SIZE, NOISE, ClusterReport, Space, to_json
 from imgindex.searching import RecallReport  # noqa: TC001 - as above
 
-from . import duplicates, groups, index, model, search, seeing
+from . import duplicates, groups, index, model, search, seeing, watch
 from . import map as chart
 from .options import (  # noqa: TC001 - typer reads the annotations
     JsonOption,
@@ -93,6 +93,7 @@ def _root(
 
 
 app.command("index", epilog=index.EXAMPLES)(index.add)
+app.command("watch", epilog=watch.EXAMPLES)(watch.keep)
 app.command("search", epilog=search.EXAMPLES)(search.find)
 app.command("explain", epilog=seeing.EXPLAIN_EXAMPLES)(seeing.explain)
 app.command("features", epilog=seeing.FEATURES_EXAMPLES)(seeing.features)

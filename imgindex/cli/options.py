@@ -44,3 +44,30 @@ DeviceOption = Annotated[
         show_default=False,
     ),
 ]
+IncludeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="GLOB",
+        help="Take only files that match, as '*.jpg' or 'holiday/'; may be given again.",
+        show_default=False,
+    ),
+]
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="GLOB",
+        help="Leave out what matches, as 'thumbs/', '*.gif' or '/2019/private'; may be given "
+        "again, and '!keep.gif' takes back.",
+        show_default=False,
+    ),
+]
+HiddenOption = Annotated[
+    bool, typer.Option("--hidden", help="Take names that begin with a dot, too.")
+]
+PruneOption = Annotated[
+    bool,
+    typer.Option(
+        "--prune",
+        help="Forget files that have vanished for good, also all at once with their folder.",
+    ),
+]

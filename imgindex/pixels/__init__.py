@@ -1,15 +1,17 @@
-"""Bytes of a picture file to pixels, and pixels to thumbnails and sheets: the one door to Pillow.
+"""Bytes of a picture file to pixels, and pixels to thumbnails and sheets: the door to Pillow.
 
-Pillow, its HEIF plugin and numpy are loaded by the functions that need them and not with this
-package: commands that only walk folders or ask for ``SUFFIXES`` start in a third of the time.
+Pillow, its HEIF plugin, rawpy and numpy are loaded by the functions that need them and not with
+this package: commands that only walk folders or ask for ``SUFFIXES`` start in a third of the time.
 """
 
 from .decoding import VERSION, Decoded, decode, digest, small, square, thumbnail
 from .drawing import chart, montage
-from .reading import SUFFIXES, default_max_megapixels, memory
+from .raw import LACKING
+from .reading import SUFFIXES, default_max_megapixels, lacking, memory
 from .sheets import activation_sheet, maps_sheet, matches_sheet
 
 __all__ = [
+    "LACKING",
     "SUFFIXES",
     "VERSION",
     "Decoded",
@@ -18,6 +20,7 @@ __all__ = [
     "decode",
     "default_max_megapixels",
     "digest",
+    "lacking",
     "maps_sheet",
     "matches_sheet",
     "memory",

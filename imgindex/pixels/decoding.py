@@ -33,7 +33,8 @@ class Decoded:
         pixels: uint8 [s, s, 3], RGB, C-contiguous.
         width: of the whole picture in pixels, after orientation.
         height: of the whole picture in pixels, after orientation.
-        format: Pillow's name of the format, for example ``JPEG``.
+        format: Pillow's name of the format, for example ``JPEG``; ``DNG``, or ``RAW`` for a
+            camera's own.
         taken: when it was taken by the camera's clock, ISO 8601 without a zone, or None.
         sketch: all of it small and grey, uint8 [SKETCH_SIDE, SKETCH_SIDE] as bytes.
     """
@@ -54,7 +55,8 @@ def decode(
     The first frame of a moving picture and the first page of a document count. Transparent parts
     lie on white; 16-bit values keep their upper 8 bits; the EXIF orientation is applied. Colours
     are taken as sRGB. JPEG files are decoded at an eighth, a quarter or half of their size where
-    that leaves both sides (of the box, where there is one) at least ``2 * size`` long.
+    that leaves both sides (of the box, where there is one) at least ``2 * size`` long. A
+    camera's raw file counts by the preview inside it, and has the sides of the whole picture.
 
     Args:
         data: the file's bytes.
@@ -65,6 +67,7 @@ def decode(
 
     Raises:
         PictureError: the bytes are not a picture that is read, are damaged, or are too large.
+        MissingExtraError: they are a raw file, and rawpy is not installed.
         SettingError: ``size`` or ``fit`` is not possible, or the box lies outside the picture.
     """
     import numpy as np

@@ -10,12 +10,15 @@ import re
 import struct
 import threading
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
 from imgindex.errors import PictureError, PictureTooLargeError, SettingError
+from imgindex.formats import RAW, RENDERED
+
+from . import raw
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,22 +27,18 @@ if TYPE_CHECKING:
 
     from imgindex.records import Box
 
-SUFFIXES = frozenset(
-    (
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".dib"),
-        *(".tif", ".tiff", ".avif", ".heic", ".heif", ".hif", ".ppm", ".pgm", ".pbm", ".pnm"),
-    )
-)
-"""Endings of the files that are read, lower-case with the dot."""
+SUFFIXES = RENDERED | RAW
+"""Endings of the files that are read, lower-case with the dot; for some an extra is needed."""
 
 # An allow-list: Pillow knows fifty more formats, whose parsers few people ever attacked or mended.
 # MPO comes in through JPEG. AVIF stands before HEIF, since either may bear the brand "mif1" and
 # only AVIF's reader refuses the other's files.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF", "PPM")
 _DRAFTED = ("JPEG", "MPO")
-_ON_THEIR_SIDE = (5, 6, 7, 8)  # EXIF orientations
+_ALL_OF_IT = 1 << 30
 _WHOLE = 1e-6  # of a pixel: what rounding adds to an edge between two pixels
 
+_SIDEWAYS = (5, 6, 7, 8)  # orientations that exchange width and height
 _ORIENTATION, _DATE_TIME, _EXIF_IFD, _DATE_TIME_ORIGINAL = 0x0112, 0x0132, 0x8769, 0x9003
 _DATE = re.compile(r"(\d{4})\D(\d\d)\D(\d\d)\D(\d\d)\D(\d\d)\D(\d\d)", re.ASCII)
 _BROKEN_EXIF = (
@@ -179,7 +178,65 @@ def _too_large(pixels: float, max_megapixels: float) -> PictureTooLargeError:
     )
 
 
+def lacking() -> frozenset[str]:
+    """Endings of files that would be read if an extra were installed."""
+    return frozenset() if raw.installed() else RAW
+
+
 def _upright(data: bytes, least: int, max_megapixels: float, box: Box | None) -> Upright:
+    if kind := raw.kind(data):
+        # A preview is small next to its picture: a part of it is taken from all of it.
+        developed = _developed(data, kind, _ALL_OF_IT if box else least, max_megapixels)
+        return replace(developed, image=_part(developed, box))
+    image, width, height, name, orientation, taken = _stored(data, least, max_megapixels, box)
+    image = _turned(image, orientation or 1)
+    if orientation in _SIDEWAYS:
+        width, height = height, width
+    whole = Upright(image, width, height, name, taken)
+    return replace(whole, image=_part(whole, box))
+
+
+def _part(whole: Upright, box: Box | None) -> Image.Image:
+    if box is None:
+        return whole.image
+    across, down = whole.image.width / whole.width, whole.image.height / whole.height
+    left, upper, right, lower = box.on(whole.width, whole.height)
+    left, upper = math.floor(left * across + _WHOLE), math.floor(upper * down + _WHOLE)
+    right, lower = math.ceil(right * across - _WHOLE), math.ceil(lower * down - _WHOLE)
+    return whole.image.crop((left, upper, max(right, left + 1), max(lower, upper + 1)))
+
+
+def _developed(data: bytes, kind: str, least: int, max_megapixels: float) -> Upright:
+    """The preview of a raw file, upright, with the sides of the whole picture."""
+    from PIL import Image
+
+    preview = raw.preview(data)
+    orientation, taken = None, None
+    if isinstance(preview.data, bytes):
+        image, _, _, _, orientation, taken = _stored(preview.data, least, max_megapixels)
+    else:
+        height, width = preview.data.shape[:2]
+        if width * height > max_megapixels * 1e6:
+            raise _too_large(width * height, max_megapixels)
+        image = Image.fromarray(preview.data).convert("RGB")
+    width, height = preview.width, preview.height
+    if preview.orientation in _SIDEWAYS:
+        width, height = height, width
+    # The preview's own word, else the raw file's; but some cameras store it upright already, and
+    # what stands as the whole picture does is not turned on its side.
+    for one in (orientation, preview.orientation):
+        if one is not None and ((image.width < image.height) != (one in _SIDEWAYS)) == (
+            width < height
+        ):
+            image = _turned(image, one)
+            break
+    return Upright(image, width, height, kind, taken or preview.taken)
+
+
+def _stored(
+    data: bytes, least: int, max_megapixels: float, box: Box | None = None
+) -> tuple[Image.Image, int, int, str, int | None, str | None]:
+    """Decode to RGB as it lies in the file: the picture, its sides, format, orientation, time."""
     from PIL import Image
 
     with Image.open(io.BytesIO(data), formats=_FORMATS) as file:
@@ -190,8 +247,12 @@ def _upright(data: bytes, least: int, max_megapixels: float, box: Box | None) ->
             file.draft(None, _draft(file, least, box))
         file.load()
         orientation, taken = _exif(file)
-        image = _rgb(file)
-        name = file.format or ""
+        return _rgb(file), width, height, file.format or "", orientation, taken
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    from PIL import Image
+
     flip = Image.Transpose
     turn = {
         2: flip.FLIP_LEFT_RIGHT,
@@ -202,17 +263,7 @@ def _upright(data: bytes, least: int, max_megapixels: float, box: Box | None) ->
         7: flip.TRANSVERSE,
         8: flip.ROTATE_90,
     }.get(orientation)
-    if turn is not None:
-        image = image.transpose(turn)
-        if orientation in _ON_THEIR_SIDE:
-            width, height = height, width
-    if box is not None:
-        across, down = image.width / width, image.height / height
-        left, upper, right, lower = box.on(width, height)
-        left, upper = math.floor(left * across + _WHOLE), math.floor(upper * down + _WHOLE)
-        right, lower = math.ceil(right * across - _WHOLE), math.ceil(lower * down - _WHOLE)
-        image = image.crop((left, upper, max(right, left + 1), max(lower, upper + 1)))
-    return Upright(image, width, height, name, taken)
+    return image if turn is None else image.transpose(turn)
 
 
 def _draft(file: Image.Image, least: int, box: Box | None) -> tuple[int, int]:
@@ -220,21 +271,23 @@ def _draft(file: Image.Image, least: int, box: Box | None) -> tuple[int, int]:
     if box is None:
         return least, least
     width, height = file.size
-    turned = _exif(file)[0] in _ON_THEIR_SIDE
+    turned = _exif(file)[0] in _SIDEWAYS
     left, upper, right, lower = box.on(*((height, width) if turned else (width, height)))
     share = min(1.0, least / min(right - left, lower - upper))
     return math.ceil(width * share), math.ceil(height * share)
 
 
-def _exif(image: Image.Image) -> tuple[int, str | None]:
+def _exif(image: Image.Image) -> tuple[int | None, str | None]:
     """The orientation, 1..8, and when the picture was taken; whatever of it can be read.
 
     The readers of TIFF and HEIF turn the picture themselves and leave no orientation behind.
     """
-    orientation, taken = 1, None
+    orientation: int | None = None
+    taken = None
     try:
         exif = image.getexif()
-        orientation = int(exif.get(_ORIENTATION, 1))
+        if _ORIENTATION in exif:
+            orientation = int(exif[_ORIENTATION])
         taken = _iso(exif.get(_DATE_TIME))
         taken = _iso(exif.get_ifd(_EXIF_IFD).get(_DATE_TIME_ORIGINAL)) or taken
     except _BROKEN_EXIF:

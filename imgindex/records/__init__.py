@@ -54,10 +54,12 @@ from .models import (
 )
 from .pictures import (
     AddReport,
+    Choice,
     Found,
     Hit,
     IndexedFile,
     Match,
+    Paired,
     Picture,
     QueryFailure,
     SearchResult,
@@ -100,6 +102,7 @@ __all__ = [
     "Change",
     "ChangeKind",
     "Channel",
+    "Choice",
     "ClusterReport",
     "Copy",
     "CopyKind",
@@ -123,6 +126,7 @@ __all__ = [
     "ModelCard",
     "ModelPin",
     "Orientation",
+    "Paired",
     "Picture",
     "Place",
     "Precision",

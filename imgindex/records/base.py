@@ -47,12 +47,10 @@ def to_json(record: Any) -> Any:
         record = record._asdict()
     if isinstance(record, Mapping):
         return {str(key): to_json(value) for key, value in record.items()}
+    if isinstance(record, frozenset):
+        record = sorted(record)
     if isinstance(record, list | tuple):
         return [to_json(value) for value in record]
-    if isinstance(record, frozenset):
-        return sorted(record)
-    if isinstance(record, bytes):
-        return record.hex()
     if hasattr(record, "tolist"):
         return record.tolist()
-    return record
+    return record.hex() if isinstance(record, bytes) else record

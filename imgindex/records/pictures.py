@@ -20,6 +20,29 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Paired:
+    """A raw file met on a walk beside a rendered picture of its name, and passed over for it."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which files below the folders of a run are taken.
+
+    Attributes:
+        include: gitignore patterns relative to the folder walked; if there are any, files that
+            match none are left out.
+        exclude: gitignore patterns of what is left out; ``!`` takes some of it back.
+        hidden: take names that begin with a dot, too.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """One picture by content: the same bytes in five places are one picture.
 
@@ -27,7 +50,8 @@ class Picture:
         id: BLAKE2b-128 of the file's bytes, 32 hex digits.
         width: pixels, after EXIF orientation.
         height: pixels, after EXIF orientation.
-        format: Pillow's name of the format, for example ``JPEG``.
+        format: Pillow's name of the format, for example ``JPEG``; ``DNG``, or ``RAW`` for a
+            camera's own.
         taken: capture time from EXIF, ISO 8601 without a zone, or None.
         sketch: the picture small and grey, uint8 [SKETCH_SIDE, SKETCH_SIDE] as bytes, for finding
             its copies; empty where it is not known or not asked for.
@@ -105,7 +129,8 @@ class AddReport:
         added: files with new content, embedded in this run.
         reused: new or changed files whose content was known already; not embedded again.
         moved: files whose content was last seen at a path that is gone now; not embedded again.
-        removed: files that have vanished since the last run; no result names them any more.
+        removed: files that have left the results since the last run: they have vanished, or are
+            there and left out now.
         unchanged: files with the size and time of the last run; not even opened.
         skipped: files that cannot be read as pictures, in the order of the walk.
         model: name of the model.
@@ -114,6 +139,7 @@ class AddReport:
         images_per_second: embedded pictures by wall time of the embedding part; 0 if none.
         precision: what it was computed in: ``float32``, ``float16``, ``bfloat16`` or ``int8``.
         note: what had to be done differently, in words.
+        paired: raw files passed over for the rendered picture of the same name beside them.
     """
 
     added: int
@@ -128,6 +154,7 @@ class AddReport:
     images_per_second: float
     precision: str | None = None
     note: str = ""
+    paired: int = 0
 
 
 @dataclass(frozen=True, slots=True)
