@@ -57,7 +57,7 @@ def plain(text: str, folder: str) -> str:
 
 def test_the_examples_do_what_they_show(place: Path) -> None:
     blocks = re.findall(r"<!-- run -->\n```console\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 9
     for block in blocks:
         for command, shown in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", block, re.MULTILINE):
             told = shell(command, place)
@@ -79,7 +79,7 @@ def test_the_table_of_commands_is_whole(place: Path) -> None:
     table = re.findall(r"^\| `imgindex ([a-z ]+?)(?: [A-Z\[].*?)?` \|", README, re.MULTILINE)
     listed = re.findall(r"^  (\w+) {2,}\w", shell("imgindex --help", place), re.MULTILINE)
     assert {name.split()[0] for name in table} == set(listed)
-    for parent in ("groups", "model"):
+    for parent in ("groups", "model", "duplicates"):
         inner = re.findall(
             r"^  (\w+) {2,}\w", shell(f"imgindex {parent} --help", place), re.MULTILINE
         )
@@ -99,6 +99,7 @@ def test_the_fields_of_json_are_those_in_the_table(place: Path) -> None:
         ("search", "demo/sea/sea-03.jpg"),
         ("explain", "demo/sea/sea-03.jpg demo/night/night-05.jpg"),
         ("features", "demo/sea/sea-03.jpg"),
+        ("duplicates", ""),
         ("cluster", ""),
         ("groups show", "0"),
         ("groups name", "0 sea"),
