@@ -7,9 +7,10 @@ import threading
 from collections import OrderedDict, defaultdict
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from .ahead import ahead
+from .copies import KINDS, families
 from .errors import PictureError, SettingError
 from .records import Copy, CopyKind, Duplicates, DuplicateSet, Skipped, Twin
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from .resources import Resources
     from .store import Store
 
-_KINDS: tuple[CopyKind, ...] = get_args(CopyKind)
 _NEIGHBOURS = 15
 _FEW = 2  # pictures, from which on there are pairs
 _AT_ONCE = 512
@@ -32,8 +32,8 @@ _SURE = 0.9999  # above it a picture may be the same in every pixel
 
 def find(resources: Resources, up_to: CopyKind, progress: Progress) -> Duplicates:
     """Look at what is new, and tell of all copies; see ``Library.duplicates``."""
-    if up_to not in get_args(CopyKind):
-        raise SettingError(f"up_to must be one of {', '.join(get_args(CopyKind))}, not {up_to!r}")
+    if up_to not in KINDS:
+        raise SettingError(f"up_to must be one of {', '.join(KINDS)}, not {up_to!r}")
     store, _ = resources.filled()
     skipped = [] if up_to == "exact" else _examine(resources, store, progress)
     return Duplicates(told(store, up_to), tuple(skipped))
@@ -41,23 +41,17 @@ def find(resources: Resources, up_to: CopyKind, progress: Progress) -> Duplicate
 
 def told(store: Store, up_to: CopyKind = "near") -> tuple[DuplicateSet, ...]:
     """The sets that are known; see ``Library.duplicates``."""
-    from .duplicates import sets
-
     held: dict[str, list[IndexedFile]] = defaultdict(list)
     for file in store.files():
         if file.id is not None and not file.missing:
             held[file.id].append(file)
-    kinds = _KINDS[: _KINDS.index(up_to) + 1]
-    twins = [
-        twin for twin in store.twins() if {twin.a, twin.b} <= held.keys() and twin.kind in kinds
-    ]
-    distinct = [one.pictures for one in store.decisions() if one.kind == "distinct"]
-    found = sets(twins, distinct)
+    found = [[one for one in some if one in held] for some in families(store, up_to)]
+    found = [some for some in found if len(some) > 1]
     joined = {picture for some in found for picture in some}
     found += [[one] for one, files in held.items() if len(files) > 1 and one not in joined]
     pictures = store.pictures({picture for some in found for picture in some})
     by_picture: dict[str, dict[str, Twin]] = defaultdict(dict)
-    for twin in twins:
+    for twin in store.twins():
         by_picture[twin.a][twin.b] = by_picture[twin.b][twin.a] = twin
     made = [
         _set([_Held(pictures[one], file) for one in some for file in held[one]], by_picture)
@@ -94,7 +88,7 @@ def _set(files: Sequence[_Held], twins: Mapping[str, Mapping[str, Twin]]) -> Dup
         ),
     )
     copies = [_copy(one, best, twins) for one in files if one is not best]
-    copies.sort(key=lambda one: (_KINDS.index(one.kind), -one.score, one.path))
+    copies.sort(key=lambda one: (KINDS.index(one.kind), -one.score, one.path))
     first = Copy(best.file.path, best.picture.id, "exact", 1.0)
     return DuplicateSet(best.file.path, _why(best, files), (first, *copies))
 

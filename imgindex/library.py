@@ -9,9 +9,8 @@ import os
 from typing import TYPE_CHECKING
 
 from . import seeing
-from .asking import identify
-from .decisions import decide
-from .errors import LibraryDamagedError, QueryError, SettingError
+from .copied import Copied
+from .errors import LibraryDamagedError, QueryError
 from .grouped import Grouped
 from .indexing import index
 from .records import QueryFailure, Term, no_progress
@@ -28,23 +27,20 @@ if TYPE_CHECKING:
     from .records import (
         AddReport,
         Choice,
-        CopyKind,
-        Decision,
-        Duplicates,
         Explanation,
         Features,
         Progress,
         SearchResult,
         Status,
+        Way,
         Where,
     )
     from .searching import RecallReport
     from .store import Store
-    from .tidying import Tidied
     from .watching import Round
 
 
-class Library(Grouped):
+class Library(Grouped, Copied):
     """Pictures, their embeddings and their groups, in one place.
 
     >>> from imgindex import Library
@@ -181,6 +177,8 @@ class Library(Grouped):
         exact: bool = False,
         where: Where | None = None,
         offset: int = 0,
+        rerank: bool = False,
+        diverse: bool = False,
     ) -> SearchResult:
         """Find what looks like a picture, or like several.
 
@@ -195,19 +193,30 @@ class Library(Grouped):
             where: only pictures that it lets through, by files that it lets through.
             offset: how many of the best matches to pass over: the page after k matches is at k.
                 Pages of one library object neither overlap nor leave anything out.
+            rerank: put the 200 best matches in order by the neighbours that they share with the
+                query, which brings more of its kind to the front; see ``imgindex.reranking``.
+            diverse: of pictures that are copies of each other only the best match; see
+                ``duplicates``.
 
         Returns:
-            Matches by falling score, one a picture however many copies of it there are; to several
-            terms the score is the cosine to their sum.
+            Matches by falling score (unless they are reranked), one a picture however many files it
+            has; to several terms the score is the cosine to their sum.
 
         Raises:
             QueryError: the query is neither a readable picture nor the id of one, a box does not
-                fit, or the terms cancel each other out.
+                fit, or the terms cancel each other out; ``diverse`` before ``duplicates``.
             SettingError: k, min_score or offset is out of range.
             LibraryNotFoundError: there is no library.
         """
         (result,) = self.search_many(
-            [query], k, min_score=min_score, exact=exact, where=where, offset=offset
+            [query],
+            k,
+            min_score=min_score,
+            exact=exact,
+            where=where,
+            offset=offset,
+            rerank=rerank,
+            diverse=diverse,
         )
         if isinstance(result, QueryFailure):
             raise QueryError(result.error)
@@ -222,6 +231,8 @@ class Library(Grouped):
         exact: bool = False,
         where: Where | None = None,
         offset: int = 0,
+        rerank: bool = False,
+        diverse: bool = False,
     ) -> Iterator[SearchResult | QueryFailure]:
         """Answer a stream of queries in order; one that fails does not stop the others.
 
@@ -232,6 +243,8 @@ class Library(Grouped):
             exact: as for ``search``.
             where: as for ``search``.
             offset: as for ``search``.
+            rerank: as for ``search``.
+            diverse: as for ``search``.
 
         Raises:
             SettingError: k, min_score or offset is out of range.
@@ -239,7 +252,8 @@ class Library(Grouped):
         """
         if where is not None and where.anything:
             where = None
-        wanted = Wanted(k, min_score, "exact" if exact else None, where, offset)
+        way: Way | None = "exact" if exact else None
+        wanted = Wanted(k, min_score, way, where, offset, rerank, diverse)
         return search(self._resources, queries, wanted)
 
     def fetch(self, address: str) -> Term:
@@ -256,79 +270,6 @@ class Library(Grouped):
         from . import fetch
 
         return Term(fetch.fetch(address, limit=self._resources.max_bytes), name=address)
-
-    def duplicates(
-        self, up_to: CopyKind = "near", *, progress: Progress = no_progress
-    ) -> Duplicates:
-        """Find the files that show the same picture: copies, not pictures that are merely alike.
-
-        Copies of other bytes are looked for among pictures that came since the last time: resized,
-        compressed again, cropped a little, brightened, grey, mirrored or turned by quarters. Each
-        pair is verified in pixels. What was said to be distinct is kept apart.
-
-        Args:
-            up_to: ``exact`` for copies with the same bytes, ``pixels`` for those with the same
-                pixels as well, ``near`` for all.
-            progress: stages ``draw``, ``neighbours``, ``sketches`` and ``compare``.
-
-        Raises:
-            LibraryNotFoundError: there is no library.
-            LibraryBusyError: another process is writing to the library.
-        """
-        from .deduplicating import find
-
-        return find(self._resources, up_to, progress)
-
-    def tidy(
-        self,
-        found: Duplicates,
-        folder: str | os.PathLike[str] | None = None,
-        *,
-        dry_run: bool = True,
-        progress: Progress = no_progress,
-    ) -> Tidied:
-        """Put copies aside, all but the best of each set. Nothing is deleted or overwritten.
-
-        A file is moved only while it and the best copy of its set hold what they were judged by.
-
-        Args:
-            found: see ``duplicates``.
-            folder: where they go, each to the path that it has below the folder that holds them
-                all; None to name them only.
-            dry_run: tell what would be moved, and move nothing.
-            progress: stage ``move``.
-
-        Raises:
-            SettingError: there is no folder to move to.
-            ExportError: the folder cannot be made.
-        """
-        from .tidying import carry_out, plan
-
-        place = None if folder is None else os.fspath(folder)
-        if dry_run:
-            return plan(found.sets, place)
-        if place is None:
-            raise SettingError("name a folder to move the copies to")
-        return carry_out(self._resources, found.sets, place, progress)
-
-    def save_duplicates(
-        self, found: Duplicates, target: str | os.PathLike[str], *, force: bool = False
-    ) -> None:
-        """Write sets of copies as one self-contained page; see ``save_page``."""
-        from . import results
-
-        place = self._resources.target(target, force=force)
-        results.write_copies(found, place, thumbnail=self.thumbnail, force=force)
-
-    def distinct(self, pictures: Sequence[str | os.PathLike[str]]) -> Decision:
-        """Say that no two of these pictures are copies of each other.
-
-        Raises:
-            QueryError: one is not a picture of the library.
-            SettingError: there are fewer than two different ones.
-        """
-        ids = [identify(self._resources, picture) for picture in pictures]
-        return decide(self._resources.store(), "distinct", pictures=ids)
 
     def save_page(
         self, result: SearchResult, target: str | os.PathLike[str], *, force: bool = False

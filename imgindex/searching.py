@@ -6,13 +6,16 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from .ahead import at_hand
 from .asking import Asked, asked
+from .copies import families, looked_for
 from .errors import SettingError
 from .records import Hit, Match, QueryFailure, SearchResult, Way
+from .reranking import POOL, reranked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -38,6 +41,8 @@ class Wanted:
         way: how to look; None lets the store choose.
         where: only pictures that it lets through; None for all.
         offset: how many of the best matches to pass over.
+        rerank: put the best matches in order by the neighbours that they share.
+        diverse: of pictures that are copies of each other only the best match.
     """
 
     k: int
@@ -45,6 +50,8 @@ class Wanted:
     way: Way | None = None
     where: Where | None = None
     offset: int = 0
+    rerank: bool = False
+    diverse: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what is out of range."""
@@ -143,11 +150,13 @@ def _answer(
     store, pin = filled
     every = asked(resources, queries)
     reach = wanted.offset + wanted.k
+    asked_for = max(reach, POOL) if wanted.rerank else reach
+    family = _families(store) if wanted.diverse else {}
     known = [one.row for one in every if one.row is not None]
     ran: Way = "exact"
     found: list[list[Hit]] = []
     if known:
-        ran, found = store.search(np.stack(known), reach, way=wanted.way, where=wanted.where)
+        ran, found = store.search(np.stack(known), asked_for, way=wanted.way, where=wanted.where)
     keep = resources.pages.go_on if wanted.offset else resources.pages.begin
     keys = [(row.tobytes(), wanted.where, wanted.way) for row in known]
     lists = [keep(key, hits) for key, hits in zip(keys, found, strict=True)]
@@ -159,14 +168,15 @@ def _answer(
             yield QueryFailure(one.text, one.error)
             continue
         key, hits, ranking = next(answers)
-        matches, asked_for = _matches(paths, one, ranking), reach
-        while len(matches) < reach and len(hits) == asked_for:
-            # Files of some hits have vanished since they were indexed: look further.
-            asked_for *= _MORE
-            _, (hits,) = store.search(one.row[None], asked_for, way=wanted.way, where=wanted.where)
+        order = partial(_reranked, store, one) if wanted.rerank else list[Hit]
+        matches, further = _matches(paths, one, order(ranking), family), asked_for
+        while len(matches) < reach and len(hits) == further:
+            # Files of some hits have vanished since they were indexed, or they are copies.
+            further *= _MORE
+            _, (hits,) = store.search(one.row[None], further, way=wanted.way, where=wanted.where)
             ranking = resources.pages.go_on(key, hits)
             paths |= store.paths({hit.id for hit in hits} - paths.keys(), wanted.where)
-            matches = _matches(paths, one, ranking)
+            matches = _matches(paths, one, order(ranking), family)
         lowest = -2.0 if wanted.min_score is None else wanted.min_score
         yield SearchResult(
             query=one.text,
@@ -178,15 +188,45 @@ def _answer(
         )
 
 
-def _matches(paths: Mapping[str, list[str]], one: Asked, hits: Sequence[Hit]) -> list[Match]:
-    """Name the files of hits: the query's own path where it is one, else the first still there."""
+def _families(store: Store) -> dict[str, int]:
+    """The number of the set of copies that a picture is in."""
+    sets = enumerate(families(looked_for(store)))
+    return {picture_id: number for number, some in sets for picture_id in some}
+
+
+def _reranked(store: Store, one: Asked, hits: Sequence[Hit]) -> list[Hit]:
+    """The hits with the best of them in another order; scores stay what they are."""
+    import numpy as np
+
+    pool = [hit for hit in hits[:POOL] if hit.id != one.id]
+    rows = dict(zip(*store.vectors([hit.id for hit in pool]), strict=True))
+    pool = [hit for hit in pool if hit.id in rows]
+    if one.row is None or not pool:
+        return list(hits)
+    order = reranked(one.row, np.stack([rows[hit.id] for hit in pool]))
+    own = [hit for hit in hits[:POOL] if hit.id == one.id]
+    return [*own, *(pool[at] for at in order.tolist()), *hits[POOL:]]
+
+
+def _matches(
+    paths: Mapping[str, list[str]], one: Asked, hits: Sequence[Hit], family: Mapping[str, int]
+) -> list[Match]:
+    """Name the files of hits: the query's own path where it is one, else the first still there.
+
+    Of a family only the first one is taken.
+    """
     if one.id is not None:
         # Itself first, also where files of other bytes hold the very same pixels.
         hits = [Hit(one.id, 1.0), *(hit for hit in hits if hit.id != one.id)]
     matches: list[Match] = []
+    seen: set[int] = set()
     for hit in hits:
+        if family.get(hit.id) in seen:
+            continue
         copies = paths.get(hit.id, [])
         path = one.path if one.path in copies else next(filter(os.path.isfile, copies), None)
         if path is not None:
             matches.append(Match(len(matches) + 1, path, hit.id, hit.score))
+            if hit.id in family:
+                seen.add(family[hit.id])
     return matches

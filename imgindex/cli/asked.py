@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from imgindex.errors import QueryError, SettingError
 from imgindex.records import STANDARD_INPUT, Box, Where
@@ -71,14 +71,19 @@ def where(  # noqa: PLR0913 - one parameter an option
     orientation: Orientation | None,
     formats: Sequence[str],
     group: Sequence[int],
+    copies: Literal["with", "without"] | None,
 ) -> Where | None:
     """The filter that the options describe; None if there is none of them.
 
     Raises:
         SettingError: an option's value is not possible.
         GroupingError: groups are asked for, and there are none.
-        QueryError: there is no such group.
+        QueryError: there is no such group, or it is not known which pictures are copies.
     """
+    ids = library.ids_of(group) if group else None
+    if copies is not None:
+        some = library.with_copies() if copies == "with" else library.without_copies()
+        ids = some if ids is None else ids & some
     try:
         chosen = Where(
             paths=tuple(match),
@@ -89,7 +94,7 @@ def where(  # noqa: PLR0913 - one parameter an option
             smaller=_size("smaller", smaller),
             orientation=orientation,
             formats=tuple(formats),
-            ids=library.ids_of(group) if group else None,
+            ids=ids,
         )
     except SettingError as error:
         raise SettingError(re.sub(r"^(after|before)\b", r"--\1", str(error))) from error

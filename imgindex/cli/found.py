@@ -33,6 +33,8 @@ class How(TypedDict):
     min_score: float | None
     exact: bool
     where: Where | None
+    rerank: bool
+    diverse: bool
 
 
 def answer_batch(library: Library, source: str, how: How) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -38,10 +38,13 @@ Only some pictures:
   imgindex search photo.jpg --after 2023-06 --before 2024
   imgindex search photo.jpg --larger 1920x1080 --orientation portrait --format jpeg
   imgindex search photo.jpg --group 3 --group 5
+  imgindex search photo.jpg --copies without
 \b
 Results:
   imgindex search photo.jpg -k 50 --min-score 0.8 --json
   imgindex search photo.jpg -k 20 --offset 20  the next page
+  imgindex search photo.jpg --rerank           more of its kind among the first
+  imgindex search photo.jpg --diverse          one of each set of copies; see: imgindex duplicates
   imgindex search photo.jpg --paths -0 | xargs -0 open
   imgindex search photo.jpg --html found.html
   ls *.jpg | imgindex search --batch - > found.jsonl
@@ -145,6 +148,22 @@ def find(  # noqa: PLR0913 - one parameter an option
             show_default=False,
         ),
     ] = None,
+    copies: Annotated[
+        Literal["with", "without"] | None,
+        typer.Option(
+            help="Only pictures that there are copies of, or that there are none of.",
+            show_default=False,
+        ),
+    ] = None,
+    diverse: Annotated[
+        bool, typer.Option("--diverse", help="Of copies of one picture only the best match.")
+    ] = False,
+    rerank: Annotated[
+        bool,
+        typer.Option(
+            "--rerank", help="Put the 200 best in order by the neighbours that they share."
+        ),
+    ] = False,
     json: JsonOption = False,
     csv: Annotated[bool, typer.Option("--csv", help="Write the matches as CSV.")] = False,
     paths: Annotated[bool, typer.Option("--paths", help="Write paths only, one a line.")] = False,
@@ -205,8 +224,17 @@ def find(  # noqa: PLR0913 - one parameter an option
             orientation=orientation,
             formats=formats or (),
             group=group or (),
+            copies=copies,
         )
-        how = found.How(k=k, offset=offset, min_score=min_score, exact=exact, where=where)
+        how = found.How(
+            k=k,
+            offset=offset,
+            min_score=min_score,
+            exact=exact,
+            where=where,
+            rerank=rerank,
+            diverse=diverse,
+        )
         if batch is not None:
             found.answer_batch(opened, batch, how)
             return

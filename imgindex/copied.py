@@ -1,0 +1,116 @@
+"""What a library can do with copies: find them, put them aside, hear which are none."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from .asking import identify
+from .copies import looked_for
+from .decisions import decide
+from .errors import SettingError
+from .records import no_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .records import CopyKind, Decision, Duplicates, Progress
+    from .resources import Resources
+    from .tidying import Tidied
+
+
+class Copied:
+    """The part of a ``Library`` that deals with copies."""
+
+    _resources: Resources
+    thumbnail: Callable[..., bytes | None]
+
+    def duplicates(
+        self, up_to: CopyKind = "near", *, progress: Progress = no_progress
+    ) -> Duplicates:
+        """Find the files that show the same picture: copies, not pictures that are merely alike.
+
+        Copies of other bytes are looked for among pictures that came since the last time: resized,
+        compressed again, cropped a little, brightened, grey, mirrored or turned by quarters. Each
+        pair is verified in pixels. What was said to be distinct is kept apart.
+
+        Args:
+            up_to: ``exact`` for copies with the same bytes, ``pixels`` for those with the same
+                pixels as well, ``near`` for all.
+            progress: stages ``draw``, ``neighbours``, ``sketches`` and ``compare``.
+
+        Raises:
+            LibraryNotFoundError: there is no library.
+            LibraryBusyError: another process is writing to the library.
+        """
+        from .deduplicating import find
+
+        return find(self._resources, up_to, progress)
+
+    def tidy(
+        self,
+        found: Duplicates,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        dry_run: bool = True,
+        progress: Progress = no_progress,
+    ) -> Tidied:
+        """Put copies aside, all but the best of each set. Nothing is deleted or overwritten.
+
+        A file is moved only while it and the best copy of its set hold what they were judged by.
+
+        Args:
+            found: see ``duplicates``.
+            folder: where they go, each to the path that it has below the folder that holds them
+                all; None to name them only.
+            dry_run: tell what would be moved, and move nothing.
+            progress: stage ``move``.
+
+        Raises:
+            SettingError: there is no folder to move to.
+            ExportError: the folder cannot be made.
+        """
+        from .tidying import carry_out, plan
+
+        place = None if folder is None else os.fspath(folder)
+        if dry_run:
+            return plan(found.sets, place)
+        if place is None:
+            raise SettingError("name a folder to move the copies to")
+        return carry_out(self._resources, found.sets, place, progress)
+
+    def save_duplicates(
+        self, found: Duplicates, target: str | os.PathLike[str], *, force: bool = False
+    ) -> None:
+        """Write sets of copies as one self-contained page; see ``save_page``."""
+        from . import results
+
+        place = self._resources.target(target, force=force)
+        results.write_copies(found, place, thumbnail=self.thumbnail, force=force)
+
+    def with_copies(self) -> frozenset[str]:
+        """Ids of the pictures that there are copies of, of the same bytes or others, as known.
+
+        Raises:
+            QueryError: copies were never looked for; see ``duplicates``.
+        """
+        from .deduplicating import told
+
+        store = looked_for(self._resources.store())
+        return frozenset(copy.id for one in told(store) for copy in one.files)
+
+    def without_copies(self) -> frozenset[str]:
+        """Ids of all other pictures; see ``with_copies``."""
+        copied = self.with_copies()
+        files = self._resources.store().files()
+        return frozenset(file.id for file in files if file.id and not file.missing) - copied
+
+    def distinct(self, pictures: Sequence[str | os.PathLike[str]]) -> Decision:
+        """Say that no two of these pictures are copies of each other.
+
+        Raises:
+            QueryError: one is not a picture of the library.
+            SettingError: there are fewer than two different ones.
+        """
+        ids = [identify(self._resources, picture) for picture in pictures]
+        return decide(self._resources.store(), "distinct", pictures=ids)
