@@ -101,12 +101,13 @@ def lines(what: str, of: list[str], work: Path) -> list[tuple[str, Path, Path]]:
             rows, truth = made_rows(int(name), np.random.default_rng(int(name)))
             np.savez(data, rows=rows, classes=truth)
         library = work / f"library-{data.stem}"
-        library_of(library, _read(data)[0])
+        library_of(library, read(data)[0])
         made += [(method, data, library) for method in methods]
     return made
 
 
-def _read(data: Path) -> tuple[Rows, NDArray[np.int64]]:
+def read(data: Path) -> tuple[Rows, NDArray[np.int64]]:
+    """Rows of length 1 and their classes, out of a file."""
     with np.load(data) as file:
         rows, classes = file["rows"].astype(np.float32), file["classes"]
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -115,7 +116,7 @@ def _read(data: Path) -> tuple[Rows, NDArray[np.int64]]:
 
 def one(method: str, data: str, library: str) -> dict[str, Any]:
     """Measure one method on one set, in this process alone."""
-    rows, classes = _read(Path(data))
+    rows, classes = read(Path(data))
     with closing(open_store(library)) as store:
         if method == "faithful":
             return faithful(store)
