@@ -14,7 +14,7 @@ from .records import no_progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .records import CopyKind, Decision, Duplicates, Progress
+    from .records import Burst, CopyKind, Decision, Duplicates, Progress
     from .resources import Resources
     from .tidying import Tidied
 
@@ -87,6 +87,23 @@ class Copied:
 
         place = self._resources.target(target, force=force)
         results.write_copies(found, place, thumbnail=self.thumbnail, force=force)
+
+    def bursts(self, within: float = 2.0) -> tuple[Burst, ...]:
+        """Find shots in quick succession: in one folder, of much the same view.
+
+        Args:
+            within: most seconds from one shot to the next, by the camera's clock.
+
+        Returns:
+            Bursts of two shots and more, by time.
+
+        Raises:
+            SettingError: ``within`` is below 0.
+            LibraryNotFoundError: there is no library.
+        """
+        from .bursts import bursts
+
+        return bursts(self._resources.filled()[0], within)
 
     def with_copies(self) -> frozenset[str]:
         """Ids of the pictures that there are copies of, of the same bytes or others, as known.

@@ -76,6 +76,7 @@ def plan(sets: Iterable[DuplicateSet], folder: str | None) -> Tidied:
                 None if place is None else str(place / os.path.relpath(copy.path, root)),
                 best,
                 _size(copy.path),
+                tuple(scan.companions(copy.path)),
             )
             for copy, best in going
         )

@@ -2,6 +2,7 @@
 
     python scripts/bench_queries.py rerank FILE.npz...    the first 200 put in order again
     python scripts/bench_queries.py away FILE.npz...      weights of a picture to steer away from
+    python scripts/bench_queries.py regions FOLDER        rows for regions, to find parts by
 
 FILE.npz holds ``rows`` [n, d] and ``classes`` [n]. Beside reranking stands query expansion, the
 other usual way (Chum et al., doi:10.1109/ICCV.2007.4408891). For ``away`` each picture is steered
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from bench_grouping import read
+from benches.regions import regions
 
 from imgindex.reranking import POOL, reranked
 
@@ -100,9 +102,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["rerank", "away"])
+    parser.add_argument("what", choices=["rerank", "away", "regions"])
     parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--model", default="untrained", help="for regions")
     asked = parser.parse_args(arguments)
+    if asked.what == "regions":
+        for folder in asked.files:
+            print("\n".join(regions(folder, asked.model)))
+        return
     for file in asked.files:
         rows, classes = read(file)
         _, numbers = np.unique(classes, return_inverse=True)

@@ -224,6 +224,44 @@ def test_sets_hold_every_picture_once(
         assert set(members) == {one for twin in twins for one in (twin.a, twin.b)}
 
 
+# Copies in a search
+
+
+def test_a_search_may_show_one_of_each_set(library: str, folder: Path) -> None:
+    query = str(folder / "scene-0.jpg")
+    with Library(library) as opened:
+        with pytest.raises(QueryError, match="run: imgindex duplicates"):
+            opened.search(query, diverse=True)
+        families = [set(one) for one in told(opened.duplicates().sets)]
+        every = [Path(match.path).name for match in opened.search(query, 99).matches]
+        diverse = opened.search(query, 99, diverse=True).matches
+        names = [Path(match.path).name for match in diverse]
+        assert names[0] == "scene-0.jpg"
+        assert [match.rank for match in diverse] == list(range(1, len(names) + 1))
+        assert all(len(family & set(names)) == 1 for family in families)
+        assert len(names) == len(every) - 3  # a small and a mirrored one, and the same pixels
+        assert [name for name in every if name in names] == names
+        pages = [opened.search(query, 2, diverse=True, offset=at).matches for at in (0, 2, 4)]
+        assert [Path(match.path).name for page in pages for match in page] == names
+
+
+def test_only_pictures_with_copies_or_without(library: str, folder: Path) -> None:
+    words = ("search", str(folder / "scene-5.jpg"), "-L", library, "--paths", "-k", "99")
+
+    def found(*more: str) -> set[str]:
+        result = runner.invoke(app, [*words, *more])
+        assert result.exit_code == 0, result.output
+        return {Path(path).name for path in result.stdout.splitlines()}
+
+    assert runner.invoke(app, [*words, "--copies", "with"]).exit_code == 1
+    run("-L", library)
+    copied = {"scene-0.jpg", "same.jpg", "small.jpg", "mirror.jpg", "scene-1.jpg", "lossless.png"}
+    assert found("--copies", "with") == copied - {"same.jpg"} or found("--copies", "with") == (
+        copied - {"scene-0.jpg"}
+    )
+    assert found("--copies", "without") == {f"scene-{at}.jpg" for at in range(2, 6)}
+
+
 # Moving
 
 
@@ -234,6 +272,13 @@ def test_a_plan_moves_nothing(library: str, folder: Path, tmp_path: Path) -> Non
     assert f"to {tmp_path}/away/copies/same.jpg" in output
     assert sorted(folder.rglob("*")) == before
     assert not (tmp_path / "away").exists()
+
+
+def test_a_plan_tells_what_stays_behind(library: str, folder: Path, tmp_path: Path) -> None:
+    notes = folder / "copies" / "same.xmp"
+    notes.write_text("<x/>")
+    output = run("--keep-best", "--move-to", str(tmp_path / "away"), "-L", library)
+    assert f"leaving behind {notes}" in output
 
 
 def test_moving_keeps_the_best_and_loses_nothing(
@@ -368,6 +413,36 @@ def test_options_that_do_not_go_together(library: str, words: list[str], told: s
     result = runner.invoke(app, ["duplicates", *words, "-L", library])
     assert result.exit_code == 2
     assert told in result.stderr
+
+
+def test_bursts_are_shots_of_one_view_seconds_apart(tmp_path: Path, model_file: Path) -> None:
+    place = tmp_path / "pictures"
+    (place / "other").mkdir(parents=True)
+    shots = {
+        "a1": (busy(1), "10:00:00"),
+        "a2": (busy(1).crop((4, 2, 320, 240)), "10:00:01"),
+        "a3": (busy(1).crop((0, 4, 316, 240)), "10:00:03"),
+        "later": (busy(1).crop((2, 2, 318, 238)), "10:00:09"),
+        "b1": (busy(2), "10:00:10"),
+        "other/a4": (busy(1).crop((1, 1, 318, 238)), "10:00:04"),
+    }
+    for name, (image, time) in shots.items():
+        data = jpeg(image, quality=90, exif=exif(taken=f"2024:05:01 {time}"))
+        (place / f"{name}.jpg").write_bytes(data)
+    (place / "undated.jpg").write_bytes(jpeg(busy(1)))
+    where = str(tmp_path / "library")
+    with Library(where, model=model_file) as library:
+        library.add([place])
+        (burst,) = library.bursts()
+        assert [Path(shot.path).stem for shot in burst.shots] == ["a1", "a2", "a3"]
+        assert burst.cover in {shot.path for shot in burst.shots}
+        assert library.bursts(0.5) == ()
+        assert len(library.bursts(10)[0].shots) == 4
+        with pytest.raises(SettingError, match="at least 0 seconds, not -1"):
+            library.bursts(-1)
+    told = json.loads(runner.invoke(app, ["bursts", "-L", where, "--json"]).stdout)["bursts"]
+    assert [list(one) for one in told] == [["cover", "shots"]]
+    assert "burst 1: 3 shots, cover " in runner.invoke(app, ["bursts", "-L", where]).stdout
 
 
 # The parts

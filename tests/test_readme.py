@@ -100,6 +100,7 @@ def test_the_fields_of_json_are_those_in_the_table(place: Path) -> None:
         ("explain", "demo/sea/sea-03.jpg demo/night/night-05.jpg"),
         ("features", "demo/sea/sea-03.jpg"),
         ("duplicates", ""),
+        ("bursts", ""),
         ("cluster", ""),
         ("groups show", "0"),
         ("groups name", "0 sea"),

@@ -14,6 +14,7 @@ from imgindex import records
 from imgindex.records import (
     AddReport,
     Box,
+    Burst,
     Change,
     Channel,
     Choice,
@@ -41,6 +42,7 @@ from imgindex.records import (
     Place,
     QueryFailure,
     SearchResult,
+    Shot,
     SizedGroup,
     Skipped,
     Status,
@@ -169,6 +171,7 @@ MAPS = np.array([[[0.5]]], np.float32)
 PLACE = Place((0, 0, 1, 2), (0, 0, 2, 2), 0.5, None)
 
 TWIN = Twin("a", "b", "near", 0.9)
+SHOT = Shot("/a", "a", "2024-05-06T07:08:09")
 COPY = Copy("/a", "a", "exact", 1.0)
 
 RECORDS: list[Any] = [
@@ -181,6 +184,8 @@ RECORDS: list[Any] = [
     Picture("a", 1, 2, "JPEG", sketch=b"\0\xff"),
     TWIN,
     COPY,
+    SHOT,
+    Burst("/a", (SHOT, SHOT)),
     DuplicateSet("/a", "the largest, 1 x 2", (COPY,)),
     Duplicates((), (Skipped("/a", "no"),)),
     IndexedFile("/a", 1, 2, "a"),

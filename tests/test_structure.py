@@ -23,7 +23,7 @@ LAYERS = (
     {"library"},
     {"grouped", "copied", "seeing", "watching"},
     {"indexing", "searching", "results", "exporting", "mapping", "deduplicating", "tidying"},
-    {"telling", "asking", "copies"},
+    {"telling", "asking", "copies", "bursts"},
     {"decisions"},
     {"regrouping"},
     {"resources", "quantizing"},

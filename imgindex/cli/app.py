@@ -95,6 +95,7 @@ def _root(
 app.command("index", epilog=index.EXAMPLES)(index.add)
 app.command("watch", epilog=watch.EXAMPLES)(watch.keep)
 app.command("search", epilog=search.EXAMPLES)(search.find)
+app.command("bursts", epilog=duplicates.BURSTS_EXAMPLES)(duplicates.bursts)
 app.command("explain", epilog=seeing.EXPLAIN_EXAMPLES)(seeing.explain)
 app.command("features", epilog=seeing.FEATURES_EXAMPLES)(seeing.features)
 

@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     from imgindex.records import Duplicates
     from imgindex.tidying import Tidied
 
+BURSTS_EXAMPLES = """\b
+Examples:
+  imgindex bursts
+  imgindex bursts --within 5 --json
+"""
+
 app = typer.Typer(rich_markup_mode=None)
 
 
@@ -197,6 +203,31 @@ def _write_script(tidied: Tidied) -> None:
     for move in tidied.moves:
         best, path = shlex.quote(move.best), shlex.quote(move.path)
         line(f"[ -f {best} ] && rm -- {path}")
+
+
+@command
+def bursts(
+    *,
+    within: Annotated[
+        float,
+        typer.Option(min=0, metavar="SECONDS", help="Most time from one shot to the next."),
+    ] = 2,
+    library: LibraryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show shots in quick succession: one folder, seconds apart, much the same view.
+
+    Goes by the time in the files; pictures without one are in no burst.
+    """
+    with Library(library) as opened:
+        found = opened.bursts(within)
+    if json:
+        as_json({"bursts": found})
+        return
+    for at, burst in enumerate(found, start=1):
+        line(f"burst {at}: {counted(len(burst.shots), 'shot')}, cover {burst.cover}")
+        as_columns([(shot.taken, shot.path) for shot in burst.shots], indent="  ")
+    line(counted(len(found), "burst") if found else "no bursts found")
 
 
 @app.command("not", epilog="\b\nExample:\n  imgindex duplicates not one.jpg other.jpg third.jpg\n")

@@ -27,10 +27,12 @@ from .base import (
 )
 from .duplicates import (
     SKETCH_SIDE,
+    Burst,
     Copy,
     CopyKind,
     Duplicates,
     DuplicateSet,
+    Shot,
     Twin,
 )
 from .groups import (
@@ -99,6 +101,7 @@ __all__ = [
     "STANDARD_INPUT",
     "AddReport",
     "Box",
+    "Burst",
     "Change",
     "ChangeKind",
     "Channel",
@@ -133,6 +136,7 @@ __all__ = [
     "Progress",
     "QueryFailure",
     "SearchResult",
+    "Shot",
     "SizedGroup",
     "Skipped",
     "Space",

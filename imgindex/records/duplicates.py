@@ -74,3 +74,25 @@ class Duplicates:
 
     sets: tuple[DuplicateSet, ...]
     skipped: tuple[Skipped, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One picture of a burst: a file, the picture in it, and when it was taken (ISO 8601)."""
+
+    path: str
+    id: str
+    taken: str
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """Shots in quick succession.
+
+    Attributes:
+        cover: the file of the shot most like all of them.
+        shots: all of them, by time.
+    """
+
+    cover: str
+    shots: tuple[Shot, ...]
