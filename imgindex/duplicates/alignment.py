@@ -25,17 +25,18 @@ SIDE = 352
 """Longer side of the pictures that `likeness` wants, in pixels: larger ones cost time."""
 
 _SIDE = 192  # at which pictures are compared
-_SMALLEST = 24
+_SMALLEST, _NARROWEST = 24, 8
 _COARSE = 64  # longer side at which alignment may begin
 _STEPS, _STILL = 40, 1e-4
 _BLOCK = 16
-_DARK, _BRIGHT = 6, 249  # what is clipped tells nothing
+_DARK, _BRIGHT, _MARGIN = 6, 249, 12  # where tones are clipped, and what that leaves uncertain
 _FLAT = 2.0  # deviation of a picture with nothing in it
 
 _SKEW = 0.02  # most that the picture may be rotated, stretched or sheared by
 _OVERHANG = 0.02  # most that a part may stick out of the whole, as a share of its side
 _CLEAR = 0.9
-_STRANGE, _EXPLAINED = 0.12, 0.75  # most blocks that differ, and least that is explained
+_DIFFERENT, _STRANGE = 0.4, 0.1  # what makes a block differ, and most blocks that may
+_EXPLAINED = 0.87  # least that is explained on the mean
 _SAME_DETAILS, _FAINT, _WITHOUT_DETAILS = 0.9, 1.0, 0.97
 _ASKEW, _FILLED = 4.0, 0.5  # least angle of a rotation, and most that may be filled up
 _COLOURFUL, _HUE, _SAME_COLOUR = 4.0, 0.35, 0.5
@@ -58,11 +59,11 @@ def likeness(
         angle: by which it is rotated there, in degrees; not 0 only where the box is all there is.
 
     Returns:
-        How much of the one the other explains, in [0.75, 1], or None if they are no copies.
+        How much of the one the other explains, in [0.87, 1], or None if they are no copies.
     """
     around = np.asarray(turn.of(whole), np.uint8)
     side = min(_SIDE, max(part.shape[:2]), round(max(around.shape[:2]) * max(box[2:])))
-    if side < _SMALLEST:
+    if side < _SMALLEST or min(*part.shape[:2], *whole.shape[:2]) < _NARROWEST:
         return None
     inner = _scaled(part, side / max(part.shape[:2]))
     if angle:  # shorter sides agree where a picture was rotated on its canvas
@@ -199,14 +200,24 @@ def _explained(grey: Plane, seen: Plane) -> float | None:
     grey, known = _blurred(grey, 0.8), seen >= 0
     seen = _blurred(np.where(known, seen, grey), 0.8)
     clipped = (np.minimum(grey, seen) < _DARK) | (np.maximum(grey, seen) > _BRIGHT)
-    known &= ~clipped
-    if known.mean() < 0.2:  # noqa: PLR2004 - too little is left to tell
-        known |= clipped
-    tones = grey[known] / 255
-    if tones.std() * 255 < _FLAT:
+    clear = known & ~clipped
+    if clear.mean() < 0.2:  # noqa: PLR2004 - too little is left to tell
+        clear = known
+    tones = grey[clear]
+    if tones.size < _BLOCK or tones.std() < _FLAT:
         return None
-    curve = np.polynomial.Polynomial.fit(tones[::3], seen[known][::3], 3)
-    rest = np.where(known, seen - curve(grey / 255), 0).astype(np.float32)
+    curve = np.polynomial.Polynomial.fit(tones[::3], seen[clear][::3], 3)
+    rest = seen - np.clip(curve(np.clip(grey, tones.min(), tones.max())), 0, 255)
+    # What is clipped in the one may have been anything beyond that in the other, but not on the
+    # other side: black letters on paper are none of it.
+    over, under = np.minimum(rest + _MARGIN, 0), np.maximum(rest - _MARGIN, 0)
+    rest = np.select(
+        [(grey > _BRIGHT) | (seen < _DARK), (grey < _DARK) | (seen > _BRIGHT)], [over, under], rest
+    )
+    rest = np.where(known, rest, 0).astype(np.float32)
+    known &= ~(clipped & (rest == 0))
+    if not known.any():
+        return None
     spread = float(seen[known].var())
     share = _means(known.astype(np.float32))
     trusted = share > 0.5  # noqa: PLR2004 - half of a block
@@ -218,7 +229,7 @@ def _explained(grey: Plane, seen: Plane) -> float | None:
     strange = _means(rest**2) / mass
     parts = (strange / (texture + strange + 0.0025 * spread + 4))[trusted]
     score = float(1 - parts.mean())
-    if (parts > 0.5).mean() > _STRANGE or score < _EXPLAINED:  # noqa: PLR2004 - mostly
+    if (parts > _DIFFERENT).mean() > _STRANGE or score < _EXPLAINED:
         return None
     return score if _same_details(grey, seen, known, score) else None
 
