@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from .asking import identify
-from .copies import looked_for
+from .copies import looked_for, told
 from .decisions import decide
 from .errors import SettingError
 from .records import no_progress
@@ -111,10 +111,8 @@ class Copied:
         Raises:
             QueryError: copies were never looked for; see ``duplicates``.
         """
-        from .deduplicating import told
-
         store = looked_for(self._resources.store())
-        return frozenset(copy.id for one in told(store) for copy in one.files)
+        return frozenset(copy.id for one in told(store)[0] for copy in one.files)
 
     def without_copies(self) -> frozenset[str]:
         """Ids of all other pictures; see ``with_copies``."""

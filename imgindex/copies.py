@@ -1,16 +1,25 @@
-"""Which pictures are known to be copies of each other."""
+"""Which pictures are known to be copies of each other, and which of them is the best."""
 
 from __future__ import annotations
 
+import os
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
+from . import scan
 from .errors import QueryError
-from .records import CopyKind
+from .records import Copy, CopyKind, DuplicateSet, Found, Skipped
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from .records import IndexedFile, Picture, Twin
     from .store import Store
 
 KINDS: tuple[CopyKind, ...] = get_args(CopyKind)
+
+_LARGER = 1.1  # times as many pixels
 
 
 def families(store: Store, up_to: CopyKind = "near") -> list[list[str]]:
@@ -36,3 +45,184 @@ def looked_for(store: Store) -> Store:
     if not store.examined():
         raise QueryError("which pictures are copies is not known yet; run: imgindex duplicates")
     return store
+
+
+def present(store: Store) -> dict[str, list[IndexedFile]]:
+    """The files of each picture that has any."""
+    held: dict[str, list[IndexedFile]] = defaultdict(list)
+    for file in store.files():
+        if file.id is not None and not file.missing:
+            held[file.id].append(file)
+    return held
+
+
+def told(
+    store: Store, up_to: CopyKind = "near"
+) -> tuple[tuple[DuplicateSet, ...], tuple[Skipped, ...]]:
+    """The sets that are known, and files of them that are not any more what was indexed."""
+    held = present(store)
+    found = [[one for one in some if one in held] for some in families(store, up_to)]
+    joined = {picture for some in found for picture in some}
+    found += [[one] for one, files in held.items() if len(files) > 1 and one not in joined]
+    pictures = store.pictures({picture for some in found for picture in some})
+    related = Related(store.twins())
+    changed: list[Skipped] = []
+    sets: list[DuplicateSet] = []
+    for some in found:
+        files = [
+            Held(pictures[one], file)
+            for one in some
+            if one in pictures
+            for file in _there(held[one], changed)
+        ]
+        sets += _sets(files, related)
+    return tuple(sorted(sets, key=lambda one: (-len(one.files), one.best))), tuple(changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A file, and the picture in it."""
+
+    picture: Picture
+    file: IndexedFile
+
+    @property
+    def pixels(self) -> int:
+        """How many it has."""
+        return self.picture.width * self.picture.height
+
+
+class Related:
+    """What is known of pairs; pictures with the same pixels are one and the same here."""
+
+    def __init__(self, twins: Iterable[Twin]) -> None:
+        """Take the pairs in."""
+        self._same: dict[str, str] = {}
+        self._pairs: dict[tuple[str, str], Twin] = {}
+        for twin in sorted(twins, key=lambda twin: KINDS.index(twin.kind)):
+            if twin.kind == "pixels":
+                one, other = self.root(twin.a), self.root(twin.b)
+                self._same[max(one, other)] = min(one, other)
+            else:
+                pair = self.root(twin.a), self.root(twin.b)
+                self._pairs[pair] = self._pairs[pair[::-1]] = twin
+
+    def root(self, picture_id: str) -> str:
+        """The picture that stands for all with these pixels."""
+        while (up := self._same.get(picture_id, picture_id)) != picture_id:
+            picture_id = up
+        return picture_id
+
+    def copy(self, one: Held, best: Held) -> Copy | None:
+        """What a file is of the best one; None if they were never found to be copies."""
+        kind: CopyKind = "near"
+        score = 1.0
+        if one.picture.id == best.picture.id:
+            kind = "exact"
+        elif self.root(one.picture.id) == self.root(best.picture.id):
+            kind = "pixels"
+        elif twin := self._pairs.get((self.root(one.picture.id), self.root(best.picture.id))):
+            score = twin.score
+        else:
+            return None
+        return Copy(one.file.path, one.picture.id, kind, score)
+
+    def part(self, one: Held, other: Held) -> tuple[bool, float]:
+        """Whether a picture shows only a part of another one, and how much of its area."""
+        twin = self._pairs.get((self.root(one.picture.id), self.root(other.picture.id)))
+        if twin is None or twin.part is None:
+            return False, 1.0
+        return self.root(twin.part) == self.root(one.picture.id), twin.share
+
+
+def _there(files: Sequence[IndexedFile], changed: list[Skipped]) -> Iterator[IndexedFile]:
+    """The files that still are what was indexed, each once whatever names it goes by."""
+    seen: set[tuple[int, int]] = set()
+    for file in sorted(files, key=lambda one: (os.path.islink(one.path), one.path)):  # noqa: PTH114 - no Path for each
+        met = scan.look(file.path)
+        if not isinstance(met, Found) or (met.size, met.mtime_ns) != (file.size, file.mtime_ns):
+            reason = "vanished" if scan.vanished(file.path) else "has changed"
+            changed.append(Skipped(file.path, f"{reason} since it was indexed; index again"))
+            continue
+        status = os.stat(file.path)  # noqa: PTH116 - as above
+        identity = (status.st_dev, status.st_ino)
+        if identity not in seen:
+            seen.add(identity)
+            yield file
+
+
+def _sets(files: Sequence[Held], related: Related) -> Iterator[DuplicateSet]:
+    """Sets in which every file was compared with the best one, until none are left."""
+    left = list(files)
+    while len(left) > 1:
+        best = best_of(left, related)
+        copies = {one.file.path: related.copy(one, best) for one in left if one is not best}
+        members = [one for one in left if copies.get(one.file.path)]
+        if members:
+            yield _set(best, members, related)
+        done = {best.file.path, *(one.file.path for one in members)}
+        left = [one for one in left if one.file.path not in done]
+
+
+def best_of(files: Sequence[Held], related: Related) -> Held:
+    """The file worth keeping: what shows all, the largest, dated, of most bytes, the oldest."""
+    different = {related.root(one.picture.id): one for one in files}.values()
+    parts = {
+        related.root(one.picture.id)
+        for one in different
+        if any(related.part(one, other)[0] for other in different)
+    }
+    return min(
+        files,
+        key=lambda one: (
+            related.root(one.picture.id) in parts,
+            -one.pixels,
+            one.picture.taken is None,
+            -one.file.size,
+            one.picture.taken or "",
+            one.file.mtime_ns,
+            len(one.file.path),
+            one.file.path,
+        ),
+    )
+
+
+def _set(best: Held, members: Sequence[Held], related: Related) -> DuplicateSet:
+    copies = [copy for one in members if (copy := related.copy(one, best)) is not None]
+    copies.sort(key=lambda one: (KINDS.index(one.kind), -one.score, one.path))
+    first = Copy(best.file.path, best.picture.id, "exact", 1.0)
+    stays = [one.file.path for one in members if not _stands_for(best, one, related)]
+    why = _why(best, [best, *members], related)
+    return DuplicateSet(best.file.path, why, (first, *copies), tuple(sorted(stays)))
+
+
+def _stands_for(best: Held, one: Held, related: Related) -> bool:
+    """Whether nothing is lost with a copy: the best one shows all of it, as large."""
+    shows_less, share = related.part(one, best)
+    if related.part(best, one)[0]:
+        return False
+    return one.pixels <= _LARGER * best.pixels * (share if shows_less else 1)
+
+
+def _why(best: Held, files: Sequence[Held], related: Related) -> str:
+    """What sets the best copy apart from the next best."""
+    size = f"{best.picture.width} x {best.picture.height}"
+    level = [one for one in files if not related.part(one, best)[0]]
+    if len(level) == 1:
+        return f"the one that shows all, {size}"
+    count = len(level)
+    level = [one for one in level if one.pixels == best.pixels]
+    if len(level) == 1:
+        return f"the largest, {size}"
+    of_all = "" if len(level) == count else f" of those with {size}"
+    dated = [one for one in level if (one.picture.taken is None) == (best.picture.taken is None)]
+    if len(dated) == 1:
+        return f"the one with a date, {best.picture.taken}{of_all}"
+    level = [one for one in dated if one.file.size == best.file.size]
+    if len(level) == 1:
+        return f"the most bytes, {best.file.size:,}{of_all}"
+    level = [one for one in level if one.picture.taken == best.picture.taken]
+    if len(level) == 1:
+        return f"taken first, {best.picture.taken}{of_all}"
+    level = [one for one in level if one.file.mtime_ns == best.file.mtime_ns]
+    return f"the oldest file{of_all}" if len(level) == 1 else f"the shortest path{of_all}"

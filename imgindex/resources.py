@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -210,17 +211,29 @@ class Resources:
         """A small JPEG of a file; see ``pixels.thumbnail``."""
         return pixels.thumbnail(self.load(path)[1], side, max_megapixels=self._max_megapixels)
 
-    def small(self, path: str, side: int) -> Pixels:
-        """A file small and upright, in its own proportions; see ``pixels.small``."""
-        return pixels.small(self.load(path)[1], side, max_megapixels=self._max_megapixels)
+    def held(self, picture_id: str) -> bytes:
+        """The bytes of a picture of the library, out of a file that still holds them.
 
-    def digest(self, path: str) -> str:
+        Raises:
+            PictureError: there is none.
+        """
+        for path in self.store().paths([picture_id]).get(picture_id, []):
+            with suppress(PictureError):
+                data = self.load(path)[1]
+                if scan.content_id(data) == picture_id:
+                    return data
+        raise PictureError("vanished, or changed since it was indexed")
+
+    def small(self, data: bytes, side: int) -> Pixels:
+        """A picture small and upright, in its own proportions; see ``pixels.small``."""
+        return pixels.small(data, side, max_megapixels=self._max_megapixels)
+
+    def digest(self, data: bytes) -> str:
         """The name of a file's pixels; see ``pixels.digest``."""
-        return pixels.digest(self.load(path)[1], max_megapixels=self._max_megapixels)
+        return pixels.digest(data, max_megapixels=self._max_megapixels)
 
-    def sketch(self, path: str) -> bytes:
-        """The sketch of a file; see ``pixels.Decoded``."""
-        data = self.load(path)[1]
+    def sketch(self, data: bytes) -> bytes:
+        """The sketch of a picture; see ``pixels.Decoded``."""
         side = SKETCH_SIDE * 4
         return pixels.decode(
             data, size=side, fit="squash", max_megapixels=self._max_megapixels

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import scan
-from .errors import ExportError, PictureError
+from .errors import ExportError, PictureError, SettingError
 from .records import Skipped
+from .store import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .records import Copy, DuplicateSet, Progress
+    from .records import Copy, CopyKind, DuplicateSet, Progress
     from .resources import Resources
 
 
@@ -32,6 +33,7 @@ class Move:
         path: the file.
         target: where it goes; None if it is only named.
         best: the copy that stays.
+        kind: what the file is of that one; see ``Copy``.
         bytes: size of the file.
         left: files that belong to it and stay where they are: notes, a raw file, a video.
     """
@@ -39,6 +41,7 @@ class Move:
     path: str
     target: str | None
     best: str
+    kind: CopyKind
     bytes: int
     left: tuple[str, ...] = ()
 
@@ -50,7 +53,7 @@ class Tidied:
     Attributes:
         moves: the plan; once it was carried out, what was moved.
         done: whether it was carried out.
-        skipped: files that stayed, and why.
+        skipped: files that stay, and why.
     """
 
     moves: tuple[Move, ...]
@@ -61,26 +64,42 @@ class Tidied:
 def plan(sets: Iterable[DuplicateSet], folder: str | None) -> Tidied:
     """Which files may go, the best of each set left out, and where to.
 
+    What the best copy cannot stand for stays, and so does what lies below the folder already.
+
     Args:
         sets: see ``Library.duplicates``.
         folder: where they shall go, each to the path that it has below the folder that holds them
             all; None to name them only.
+
+    Raises:
+        SettingError: the folder has no name.
     """
-    going = [(copy, one.best) for one in sets for copy in one.files[1:]]
+    if folder is not None and not folder:
+        raise SettingError("the folder to move to has no name")
+    place = None if folder is None else _absolute(folder)
+    aside = [] if place is None else [place]
+    chosen = [one for one in sets if not within(one.best, aside)]
+    going = [
+        (copy, one.best)
+        for one in chosen
+        for copy in one.files[1:]
+        if copy.path not in one.stays and not within(copy.path, aside)
+    ]
     root = _common([copy.path for copy, _ in going])
-    place = None if folder is None else Path(_absolute(folder))
-    return Tidied(
-        tuple(
-            Move(
-                copy.path,
-                None if place is None else str(place / os.path.relpath(copy.path, root)),
-                best,
-                _size(copy.path),
-                tuple(scan.companions(copy.path)),
-            )
-            for copy, best in going
+    moves = [
+        Move(
+            copy.path,
+            None if place is None else os.path.join(place, os.path.relpath(copy.path, root)),  # noqa: PTH118 - no Path for each
+            best,
+            copy.kind,
+            _size(copy.path),
+            tuple(scan.companions(copy.path)),
         )
-    )
+        for copy, best in going
+    ]
+    reason = "shows more than the best copy, or is larger than its place in it"
+    staying = [Skipped(path, reason) for one in chosen for path in one.stays]
+    return Tidied(tuple(moves), skipped=tuple(staying))
 
 
 def carry_out(
@@ -90,28 +109,33 @@ def carry_out(
 
     Raises:
         ExportError: the folder cannot be made.
+        LibraryBusyError: another process is writing to the library; nothing is moved.
     """
-    planned = plan(sets, folder).moves
+    planned = plan(sets, folder)
     ids = {copy.path: copy for one in sets for copy in one.files}
-    try:
-        Path(_absolute(folder)).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ExportError(f"cannot make the folder {folder}: {error.strerror}") from error
     moved: list[Move] = []
-    skipped: list[Skipped] = []
-    for done, move in enumerate(planned, start=1):
-        reason = _doubt(resources, ids[move.best]) or _doubt(resources, ids[move.path])
-        if reason is None and os.path.samefile(move.best, move.path):  # noqa: PTH121 - as above
-            reason = f"is the same file as {move.best}, under another name"
-        if reason is None:
-            reason = _move(move)
-        if reason is None:
-            moved.append(move)
-        else:
-            skipped.append(Skipped(move.path, reason))
-        progress("move", done, len(planned))
-    if moved:
-        resources.store().mark_missing([move.path for move in moved])
+    skipped = list(planned.skipped)
+    store = resources.store()
+    with store.writing():
+        try:
+            Path(_absolute(folder)).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ExportError(f"cannot make the folder {folder}: {error.strerror}") from error
+        checked = None
+        try:
+            for done, move in enumerate(planned.moves, start=1):
+                best = ids[move.best]
+                reason = None if checked == move.best else _doubt(resources, best)
+                checked = move.best if reason is None else None
+                reason = reason or _doubt(resources, ids[move.path]) or _move(move)
+                if reason is None:
+                    moved.append(move)
+                else:
+                    skipped.append(Skipped(move.path, reason))
+                progress("move", done, len(planned.moves))
+        finally:
+            if moved:
+                store.mark_missing([move.path for move in moved])
     return Tidied(tuple(moved), done=True, skipped=tuple(skipped))
 
 
@@ -132,16 +156,24 @@ def _move(move: Move) -> str | None:
     """Move one file; why it could not be, None if it was."""
     if move.target is None or os.path.lexists(move.target):
         return f"{move.target} is there already"
+    target = Path(move.target)
+    made = False
     try:
-        Path(move.target).parent.mkdir(parents=True, exist_ok=True)
+        if os.path.samefile(move.best, move.path):  # noqa: PTH121 - text, as the plan has it
+            return f"is the same file as {move.best}, under another name"
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(move.path, move.target, follow_symlinks=False)  # never over another file
+            os.link(move.path, target, follow_symlinks=False)  # never over another file
         except FileExistsError:
-            return f"{move.target} is there already"
+            return f"{target} is there already"
         except OSError:  # another disk, or one without hard links
             _copy(move.path, move.target)
+        made = True
         Path(move.path).unlink()
     except OSError as error:
+        if made:
+            with suppress(OSError):
+                target.unlink()
         return f"cannot be moved: {error.strerror or error}"
     return None
 
@@ -157,7 +189,8 @@ def _copy(path: str, target: str) -> None:
             with suppress(OSError):
                 Path(target).unlink()
             raise
-    shutil.copystat(path, target)
+    with suppress(OSError):  # not every disk keeps times and rights
+        shutil.copystat(path, target)
 
 
 def _common(paths: Sequence[str]) -> str:

@@ -202,7 +202,8 @@ def _write_script(tidied: Tidied) -> None:
     line("# Deletes copies, each only while the best copy of its picture is there. Read it first.")
     for move in tidied.moves:
         best, path = shlex.quote(move.best), shlex.quote(move.path)
-        line(f"[ -f {best} ] && rm -- {path}")
+        same = f"cmp -s {best} {path}" if move.kind == "exact" else f"[ -s {best} ]"
+        line(f"{same} && [ ! {best} -ef {path} ] && rm -- {path}")
 
 
 @command

@@ -7,7 +7,7 @@ brightened or turned, has none of these.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -42,13 +42,25 @@ _ASKEW, _FILLED = 4.0, 0.5  # least angle of a rotation, and most that may be fi
 _COLOURFUL, _HUE, _SAME_COLOUR = 4.0, 0.35, 0.5
 
 
+class Likeness(NamedTuple):
+    """How like two pictures are.
+
+    Attributes:
+        score: how much of the one the other explains, in [0.87, 1].
+        share: how much of the whole's area the part shows, in (0, 1].
+    """
+
+    score: float
+    share: float
+
+
 def likeness(
     whole: Pixels,
     part: Pixels,
     turn: Turn,
     box: tuple[float, float, float, float],
     angle: float = 0.0,
-) -> float | None:
+) -> Likeness | None:
     """Lay one picture over its place in another one.
 
     Args:
@@ -59,7 +71,7 @@ def likeness(
         angle: by which it is rotated there, in degrees; not 0 only where the box is all there is.
 
     Returns:
-        How much of the one the other explains, in [0.87, 1], or None if they are no copies.
+        How like they are; None if they are no copies.
     """
     around = np.asarray(turn.of(whole), np.uint8)
     side = min(_SIDE, max(part.shape[:2]), round(max(around.shape[:2]) * max(box[2:])))
@@ -77,12 +89,16 @@ def likeness(
     if not angle and min(box[2:]) == 1:  # most copies show all there is: that is soon seen
         score = _fit(inner, outer, first)
         if score is not None and score > _CLEAR:
-            return score
+            return Likeness(score, 1.0)
     where = _refined(grey, ground, first)
     possible = _is_rotated if angle else _lies_inside
     if where is None or not possible(where, grey, ground):
         return None
-    return _fit(inner, outer, where)
+    score = _fit(inner, outer, where)
+    if score is None:
+        return None
+    share = abs(float(np.linalg.det(where[:, :2]))) * grey.size / ground.size
+    return Likeness(score, min(1.0, share))
 
 
 def _fit(inner: Pixels, outer: Pixels, where: Plane) -> float | None:

@@ -85,17 +85,29 @@ def candidates(
         progress: called with the stage ``sketches``.
     """
     pairs = _by_waves(waves(sketches), fresh)
-    spectra = [spectrum(*one) for one in zip(sketches, aspects.tolist(), strict=True)]
     for pair in _by_neighbours(neighbours, fresh):
         pairs.setdefault(pair, TURNS[0])
     ordered = sorted(pairs.items())
     chunks = [ordered[at : at + _CHUNK] for at in range(0, len(ordered), _CHUNK)]
     found: list[Candidate] = []
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for some in pool.map(lambda chunk: _register(sketches, aspects, spectra, chunk), chunks):
+        for some in pool.map(lambda chunk: _register(sketches, aspects, chunk), chunks):
             found += some
             progress("sketches", len(found), 0)
     return found
+
+
+def between(
+    sketches: NDArray[np.uint8], aspects: NDArray[np.float64], pairs: Sequence[Pair]
+) -> list[Candidate]:
+    """How the pictures of given pairs may be copies of each other; see `candidates`."""
+    spectra = waves(sketches)
+
+    def turn(one: int, other: int) -> Turn:
+        agree = [float((turned(spectra[[one]], way) * spectra[other]).sum()) for way in TURNS]
+        return TURNS[int(np.argmax(agree))]
+
+    return _register(sketches, aspects, [(pair, turn(*pair)) for pair in pairs])
 
 
 def _by_neighbours(neighbours: NDArray[np.int64], fresh: NDArray[np.bool_]) -> Iterator[Pair]:
@@ -112,6 +124,8 @@ def _by_waves(spectra: NDArray[np.float32], fresh: NDArray[np.bool_]) -> dict[Pa
     best: dict[Pair, tuple[float, Turn]] = {}
     flat = spectra.reshape(len(spectra), -1)
     new = np.flatnonzero(fresh & flat.any(axis=1))
+    if not len(new):
+        return {}
     nearest = partial(_every_pair, flat) if len(flat) <= _COMPARED else _by_graph(flat)
     for turn in TURNS:
         asked = turned(spectra[new], turn).reshape(len(new), -1)
@@ -171,11 +185,17 @@ def _by_graph(flat: NDArray[np.float32]) -> _Nearest:
 def _register(
     sketches: NDArray[np.uint8],
     aspects: NDArray[np.float64],
-    spectra: Sequence[Spectrum],
     pairs: Sequence[tuple[Pair, Turn]],
 ) -> list[Candidate]:
     """Those of the pairs where one sketch is found in the other, and where."""
     found = []
+    circles: dict[int, Spectrum] = {}
+
+    def around(at: int) -> Spectrum:
+        if at not in circles:
+            circles[at] = spectrum(sketches[at], float(aspects[at]))
+        return circles[at]
+
     for (one, other), turn in pairs:
         best: Candidate | None = None
         for whole, part, way in ((one, other, turn), (other, one, turn.back)):
@@ -188,7 +208,7 @@ def _register(
         if best is not None and best.correlation >= _SAME_SKETCH:
             found.append(best)
             continue
-        alike, angle, mirrored = rotation(spectra[one], spectra[other])
+        alike, angle, mirrored = rotation(around(one), around(other))
         if alike >= _SAME_CIRCLES:
             way = Turn(columns=mirrored)
             found.append(Candidate(one, other, way, _ALL, alike, angle))

@@ -29,6 +29,8 @@ def sets(twins: Sequence[Twin], distinct: Iterable[Sequence[str]]) -> list[list[
         some, others = home[twin.a], home[twin.b]
         if some is others or any(apart.get(one, set()) & others for one in some):
             continue
+        if len(some) < len(others):
+            some, others = others, some
         some |= others
         for one in others:
             home[one] = some

@@ -7,7 +7,7 @@ this package: commands that only walk folders or ask for ``SUFFIXES`` start in a
 from .decoding import VERSION, Decoded, decode, digest, small, square, thumbnail
 from .drawing import chart, montage
 from .raw import LACKING
-from .reading import SUFFIXES, default_max_megapixels, lacking, memory
+from .reading import SUFFIXES, default_max_megapixels, lacking, memory, pages
 from .sheets import activation_sheet, maps_sheet, matches_sheet
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "matches_sheet",
     "memory",
     "montage",
+    "pages",
     "small",
     "square",
     "thumbnail",

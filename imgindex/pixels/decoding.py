@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 from imgindex.errors import SettingError
 from imgindex.records import SKETCH_SIDE, Fit
 
-from .reading import read
+from .reading import depth, read
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -153,13 +153,16 @@ def small(data: bytes, side: int, *, max_megapixels: float) -> Pixels:
 
 
 def digest(data: bytes, *, max_megapixels: float) -> str:
-    """Name a picture by its upright RGB pixels, whatever file they lie in: 32 hex digits.
+    """Name a picture by its upright pixels, whatever file they lie in: 32 hex digits.
+
+    Pictures with transparent parts or more than 8 bits a channel have names of their own kind.
 
     Raises:
         PictureError: as ``decode``.
     """
     image = read(data, _WHOLE, max_megapixels).image
-    seen = hashlib.blake2b(f"{image.width} x {image.height}".encode(), digest_size=16)
+    title = f"{image.width} x {image.height} {depth(data)}"
+    seen = hashlib.blake2b(title.encode(), digest_size=16)
     seen.update(image.tobytes())
     return seen.hexdigest()
 

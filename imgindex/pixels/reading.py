@@ -34,6 +34,7 @@ SUFFIXES = RENDERED | RAW
 # MPO comes in through JPEG. AVIF stands before HEIF, since either may bear the brand "mif1" and
 # only AVIF's reader refuses the other's files.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "HEIF", "PPM")
+_PAGED = ("GIF", "WEBP", "PNG", "TIFF", "AVIF")
 _DRAFTED = ("JPEG", "MPO")
 _ALL_OF_IT = 1 << 30
 _WHOLE = 1e-6  # of a pixel: what rounding adds to an edge between two pixels
@@ -99,6 +100,34 @@ def read(data: bytes, least: int, max_megapixels: float, box: Box | None = None)
     except Exception as error:  # on hostile bytes Pillow raises nearly anything
         detail = " ".join(str(error).split())[:80] or type(error).__name__
         raise PictureError(f"truncated or damaged: {detail}") from error
+
+
+def pages(data: bytes) -> int:
+    """How many pictures a file shows: the frames of a moving one, the pages of a document.
+
+    What cameras put beside their picture (smaller views, depth, a second eye's) does not count.
+    """
+    _prepare()
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as file:
+            return int(getattr(file, "n_frames", 1)) if file.format in _PAGED else 1
+    except Exception:  # noqa: BLE001 - on hostile bytes Pillow raises nearly anything
+        return 1
+
+
+def depth(data: bytes) -> str:
+    """What a file holds beyond 8 bits of red, green and blue: a word for it, or nothing."""
+    _prepare()
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as file:
+            wide = file.mode == "F" or file.mode.startswith("I")
+            return file.mode if wide else "alpha" * bool(file.has_transparency_data)
+    except Exception:  # noqa: BLE001 - as above
+        return ""
 
 
 def default_max_megapixels() -> float:

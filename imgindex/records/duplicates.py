@@ -22,12 +22,16 @@ class Twin(NamedTuple):
         b: the other's, which comes after it.
         kind: ``pixels`` (every pixel is the same) or ``near`` (resized, compressed, cropped, ...).
         score: how much of one picture the other explains, in [0, 1].
+        part: the id of the one that shows only a part of what the other does; None for neither.
+        share: how much of the other one's area that part is, in (0, 1]; 1 for neither.
     """
 
     a: str
     b: str
     kind: CopyKind
     score: float
+    part: str | None = None
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,14 @@ class DuplicateSet:
     Attributes:
         best: the copy that is worth keeping.
         why: what makes it the best.
-        files: all of them, the best one first, then those most like it.
+        files: all of them, the best one first, then those most like it; each was compared with it.
+        stays: paths of those that the best one cannot stand for: they show more, or are larger.
     """
 
     best: str
     why: str
     files: tuple[Copy, ...]
+    stays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ class Duplicates:
 
     Attributes:
         sets: those with most files first.
-        skipped: files that could not be read for it; their pictures are looked at the next time.
+        skipped: files that could not be read for it, or have changed since they were indexed.
     """
 
     sets: tuple[DuplicateSet, ...]

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from imgindex.errors import SettingError
 
-from .base import Store, check_pin
+from .base import Store, check_pin, within
 
 if TYPE_CHECKING:
     import os
 
-__all__ = ["Store", "check_pin", "open_store"]
+__all__ = ["Store", "check_pin", "open_store", "within"]
 
 
 def open_store(url: str | os.PathLike[str], *, create: bool = False) -> Store:

@@ -122,6 +122,9 @@ class Store(Protocol):
         Pictures that are not here any more are left out.
         """
 
+    def forget_examined(self, ids: Collection[str]) -> None:
+        """Have the twins of these pictures looked for again; pairs that are known stay."""
+
     def paths(self, ids: Collection[str], where: Where | None = None) -> dict[str, list[str]]:
         """Present files of each picture, paths ascending; a picture without any is left out.
 

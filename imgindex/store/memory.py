@@ -166,6 +166,11 @@ class MemoryStore:
             self._twins |= {(t.a, t.b): t for t in twins if {t.a, t.b} <= here}
             self._examined |= here & set(examined)
 
+    def forget_examined(self, ids: Collection[str]) -> None:
+        """See ``Store.forget_examined``."""
+        with self._writer, self._lock:
+            self._examined -= set(ids)
+
     def paths(self, ids: Collection[str], where: Where | None = None) -> dict[str, list[str]]:
         """See ``Store.paths``."""
         with self._lock:

@@ -91,6 +91,8 @@ MIGRATIONS = (
         b INTEGER NOT NULL REFERENCES picture (row) ON DELETE CASCADE,
         kind TEXT NOT NULL,
         score REAL NOT NULL,
+        part TEXT,                   -- id of the one that shows less
+        share REAL NOT NULL,         -- of the other one's area
         PRIMARY KEY (a, b)
     ) WITHOUT ROWID;
     CREATE INDEX twin_of ON twin (b);

@@ -47,7 +47,7 @@ class KeptTwins:
             return [
                 Twin(*row)
                 for row in db.execute(
-                    "SELECT one.id, other.id, kind, score FROM twin "
+                    "SELECT one.id, other.id, kind, score, part, share FROM twin "
                     "JOIN picture AS one ON one.row = a "
                     "JOIN picture AS other ON other.row = b ORDER BY one.id, other.id"
                 )
@@ -67,13 +67,21 @@ class KeptTwins:
         """See ``Store.save_twins``."""
         with self._transaction() as db:
             db.executemany(
-                "INSERT OR REPLACE INTO twin SELECT one.row, other.row, ?, ? "
+                "INSERT OR REPLACE INTO twin SELECT one.row, other.row, ?, ?, ?, ? "
                 "FROM picture AS one, picture AS other WHERE one.id = ? AND other.id = ?",
-                [(twin.kind, twin.score, twin.a, twin.b) for twin in twins],
+                [(t.kind, t.score, t.part, t.share, t.a, t.b) for t in twins],
             )
             db.executemany(
                 "INSERT OR REPLACE INTO examined SELECT row FROM picture WHERE id = ?",
                 [(picture_id,) for picture_id in examined],
+            )
+
+    def forget_examined(self, ids: Collection[str]) -> None:
+        """See ``Store.forget_examined``."""
+        with self._transaction() as db:
+            db.executemany(
+                "DELETE FROM examined WHERE picture = (SELECT row FROM picture WHERE id = ?)",
+                [(picture_id,) for picture_id in ids],
             )
 
 
