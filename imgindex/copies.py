@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from . import scan
 from .errors import QueryError
@@ -92,20 +92,29 @@ class Held:
         return self.picture.width * self.picture.height
 
 
+class _Link(NamedTuple):
+    """How two pictures are copies: who shows only a part of the other, if any, and how much."""
+
+    score: float
+    part: str | None
+    share: float
+
+
 class Related:
     """What is known of pairs; pictures with the same pixels are one and the same here."""
 
     def __init__(self, twins: Iterable[Twin]) -> None:
         """Take the pairs in."""
         self._same: dict[str, str] = {}
-        self._pairs: dict[tuple[str, str], Twin] = {}
+        self._links: dict[str, dict[str, _Link]] = defaultdict(dict)
         for twin in sorted(twins, key=lambda twin: KINDS.index(twin.kind)):
+            one, other = self.root(twin.a), self.root(twin.b)
             if twin.kind == "pixels":
-                one, other = self.root(twin.a), self.root(twin.b)
                 self._same[max(one, other)] = min(one, other)
             else:
-                pair = self.root(twin.a), self.root(twin.b)
-                self._pairs[pair] = self._pairs[pair[::-1]] = twin
+                part = None if twin.part is None else self.root(twin.part)
+                link = _Link(twin.score, part, twin.share)
+                self._links[one][other] = self._links[other][one] = link
 
     def root(self, picture_id: str) -> str:
         """The picture that stands for all with these pixels."""
@@ -113,26 +122,47 @@ class Related:
             picture_id = up
         return picture_id
 
+    def _link(self, one: str, other: str) -> _Link | None:
+        """What is known of two roots: of themselves, or by way of one that shows the same.
+
+        What shows the same as a picture stands for it: a part of the one is a part of the other.
+        """
+        own, its = self._links.get(one, {}), self._links.get(other, {})
+        if other in own:
+            return own[other]
+        best: _Link | None = None
+        for between in own.keys() & its.keys():
+            first, second = own[between], its[between]
+            if first.part is not None and second.part is not None:
+                continue
+            framed = second if first.part is None else first
+            part = {between: other if framed is first else one}.get(framed.part or "", framed.part)
+            score = min(first.score, second.score)
+            if best is None or score > best.score:
+                best = _Link(score, part, framed.share)
+        return best
+
     def copy(self, one: Held, best: Held) -> Copy | None:
-        """What a file is of the best one; None if they were never found to be copies."""
+        """What a file is of the best one; None if they are not known to be copies."""
         kind: CopyKind = "near"
         score = 1.0
         if one.picture.id == best.picture.id:
             kind = "exact"
         elif self.root(one.picture.id) == self.root(best.picture.id):
             kind = "pixels"
-        elif twin := self._pairs.get((self.root(one.picture.id), self.root(best.picture.id))):
-            score = twin.score
+        elif link := self._link(self.root(one.picture.id), self.root(best.picture.id)):
+            score = link.score
         else:
             return None
         return Copy(one.file.path, one.picture.id, kind, score)
 
     def part(self, one: Held, other: Held) -> tuple[bool, float]:
         """Whether a picture shows only a part of another one, and how much of its area."""
-        twin = self._pairs.get((self.root(one.picture.id), self.root(other.picture.id)))
-        if twin is None or twin.part is None:
+        root = self.root(one.picture.id)
+        link = self._link(root, self.root(other.picture.id))
+        if link is None or link.part is None:
             return False, 1.0
-        return self.root(twin.part) == self.root(one.picture.id), twin.share
+        return link.part == root, link.share
 
 
 def _there(files: Sequence[IndexedFile], changed: list[Skipped]) -> Iterator[IndexedFile]:

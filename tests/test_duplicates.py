@@ -20,12 +20,13 @@ from typer.testing import CliRunner
 
 from imgindex import Library
 from imgindex.cli.app import app
+from imgindex.copies import Held, Related
 from imgindex.duplicates import Likeness, Turn, likeness, sets
 from imgindex.duplicates.rotation import rotation, spectrum
 from imgindex.duplicates.waves import TURNS, turned, waves
 from imgindex.errors import LibraryBusyError, QueryError, SettingError
 from imgindex.pixels import decode, digest, small
-from imgindex.records import SKETCH_SIDE, DuplicateSet, Twin
+from imgindex.records import SKETCH_SIDE, DuplicateSet, IndexedFile, Picture, Twin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -768,3 +769,27 @@ def test_other_words_on_white_paper_are_another_picture(opened: Library, place: 
         page.save(place / f"{name}.jpg", quality=92)
     opened.add(place)
     assert opened.duplicates().sets == ()
+
+
+def test_what_shows_the_same_stands_for_another_picture() -> None:
+    def held(name: str) -> Held:
+        return Held(Picture(name, 100, 100, "JPEG"), IndexedFile(f"/{name}", 1, 1, name))
+
+    whole, same, part, other = (held(name) for name in ("a", "b", "c", "d"))
+    twins = [
+        Twin("a", "b", "near", 0.9),
+        Twin("a", "c", "near", 0.95, "c", 0.5),
+        Twin("c", "d", "near", 0.97, "c", 0.4),
+    ]
+    related = Related(twins)
+    assert related.part(part, whole) == (True, 0.5)
+    assert related.part(whole, part) == (False, 0.5)
+    assert related.part(part, same) == (True, 0.5)
+    assert related.part(same, part) == (False, 0.5)
+    copy = related.copy(part, same)
+    assert copy is not None
+    assert copy.score == 0.9
+    assert related.copy(other, whole) is None  # only a part of both is known to be the same
+    larger = Related([Twin("a", "b", "near", 0.9), Twin("a", "c", "near", 0.95, "a", 0.5)])
+    assert larger.part(same, part) == (True, 0.5)
+    assert larger.part(part, same) == (False, 0.5)
