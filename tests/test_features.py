@@ -521,6 +521,21 @@ def test_sheets_have_room_for_all(count: int, side: int, size: tuple[int, int]) 
             assert (edge == 255).all()
 
 
+@pytest.mark.parametrize("sizes", [((1, 400), (4000, 3)), ((400, 1), (3, 4000))])
+def test_thin_pictures_are_explained(
+    sizes: tuple[tuple[int, int], ...], tmp_path: Path, model_file: Path
+) -> None:
+    files = [tmp_path / f"{seed}.png" for seed in range(2)]
+    for seed, (file, size) in enumerate(zip(files, sizes, strict=True)):
+        file.write_bytes(png(scene(seed).resize(size)))
+    sheet = tmp_path / "sheet.png"
+    with opened(model_file) as library:
+        found = library.explain(*files)
+        assert found.places
+        library.save_explanation(found, sheet)
+    assert read(sheet).std() > 0
+
+
 @needs_photos
 def test_real_photos_on_real_sheets(tmp_path: Path) -> None:
     """By VGG16 as it is, with 224 pixels and random weights; without a library."""
