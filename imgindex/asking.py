@@ -152,7 +152,9 @@ def _weighed(terms: Sequence[Term], seen: Sequence[_Seen]) -> Asked:
     if alone:
         path = "" if isinstance(alone.picture, bytes) else absolute(alone.picture)
         return Asked(text, seen[0].row, seen[0].id, path)
-    weights = [term.weight for term in terms]
+    # Only their proportions count; those of the largest and smallest floats would overflow.
+    largest = max(abs(term.weight) for term in terms)
+    weights = [term.weight / largest for term in terms]
     rows = np.stack([one.row for one in seen if one.row is not None]).astype(np.float64)
     total = np.asarray(weights) @ rows
     length = float(np.linalg.norm(total))

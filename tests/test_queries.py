@@ -454,6 +454,21 @@ def test_terms_that_cancel_each_other_out_are_told(library: Library, folder: Pat
 
 
 @needs_photos
+@pytest.mark.parametrize("weight", [5e-324, 1e-200, 1e200, 1.7976931348623157e308])
+def test_only_the_proportions_of_weights_count(
+    library: Library, folder: Path, weight: float
+) -> None:
+    a, b = (str(folder / name) for name in ("kind0/0.jpg", "kind1/0.jpg"))
+    for sign in (1, -1):
+        expected = library.search([Term(a), Term(b, sign)]).matches
+        got = library.search([Term(a, weight), Term(b, sign * weight)]).matches
+        assert got == expected
+    nearly_one = library.search([Term(a, 1e308), Term(b, 5e-324)]).matches
+    assert nearly_one[0].id == id_of(Path(a))
+    assert nearly_one[0].score == pytest.approx(1, abs=1e-6)
+
+
+@needs_photos
 def test_every_filter_lets_through_what_it_says(
     library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
