@@ -95,6 +95,16 @@ def test_a_box_that_stands_out_a_little_is_cut() -> None:
 decode = partial(pixels.decode, size=32, max_megapixels=100)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["99.99999999999%,0%,1e-11%,100%", "0%,99.99999999999%,100%,1e-11%", "50%,50%,1e-30%,1e-30%"],
+)
+@pytest.mark.parametrize("encode", [png, jpeg])
+def test_a_box_at_the_very_edge_stays_inside(text: str, encode: Any) -> None:
+    data = encode(Image.new("RGB", (640, 480), "white"))
+    assert decode(data, fit="squash", box=Box.parse(text)).pixels.min() >= 254
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("box", [Box(10, 6, 70, 41), Box(12.5, 10, 50, 75, percent=True)])
 @pytest.mark.parametrize("fit", ["squash", "crop", "pad"])

@@ -230,7 +230,9 @@ def _part(whole: Upright, box: Box | None) -> Image.Image:
         return whole.image
     across, down = whole.image.width / whole.width, whole.image.height / whole.height
     left, upper, right, lower = box.on(whole.width, whole.height)
-    left, upper = math.floor(left * across + _WHOLE), math.floor(upper * down + _WHOLE)
+    # A box may be so thin, at the very edge, that rounding moves it out of the picture.
+    left = min(math.floor(left * across + _WHOLE), whole.image.width - 1)
+    upper = min(math.floor(upper * down + _WHOLE), whole.image.height - 1)
     right, lower = math.ceil(right * across - _WHOLE), math.ceil(lower * down - _WHOLE)
     return whole.image.crop((left, upper, max(right, left + 1), max(lower, upper + 1)))
 
@@ -302,7 +304,7 @@ def _draft(file: Image.Image, least: int, box: Box | None) -> tuple[int, int]:
     width, height = file.size
     turned = _exif(file)[0] in _SIDEWAYS
     left, upper, right, lower = box.on(*((height, width) if turned else (width, height)))
-    share = min(1.0, least / min(right - left, lower - upper))
+    share = min(1.0, least / max(min(right - left, lower - upper), _WHOLE))
     return math.ceil(width * share), math.ceil(height * share)
 
 
