@@ -265,6 +265,23 @@ def test_a_later_page_goes_on_where_the_earlier_one_ended() -> None:
     assert pages.go_on("q", [a, b]) == [b, a]
 
 
+def test_pages_keep_so_many_hits_and_no_more() -> None:
+    pages = Pages()
+    many = [Hit(str(at), 0.5) for at in range(150_000)]
+    more = [Hit("x", 0.5)]
+    assert len(pages.begin("first", many)) == 150_000
+    assert len(pages.go_on("first", more)) == 150_001  # told twice, counted once
+    pages.begin("second", many[:40_000])
+    assert len(pages.go_on("first", more)) == 150_001
+    pages.begin("third", many[:20_000])
+    assert len(pages.go_on("second", more)) == 1  # the oldest one is gone
+    assert len(pages.go_on("third", more)) == 20_001
+    assert len(pages.go_on("first", [])) == 150_001
+    pages.begin("long", many * 2)  # the newest stays, however long it is
+    assert len(pages.go_on("long", [])) == 300_000
+    assert len(pages.go_on("first", [])) == 0
+
+
 # Real photos
 
 
