@@ -558,6 +558,20 @@ def test_every_filter_lets_through_what_it_says(
 
 
 @needs_photos
+def test_a_pattern_that_ends_in_a_slash_is_of_all_below(
+    library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    query = folder / "kind0/0.jpg"
+    below = library.search(query, 50, where=Where(folders=("kind1",)))
+    assert found(below)
+    for pattern in ("kind1/", f"{folder.name}/kind1/", "./kind1/", f"{folder}/kind1/"):
+        assert library.search(query, 50, where=Where(paths=(pattern,))) == below
+    assert Where(paths=("kind1/",)) == Where(paths=("kind1/**",))
+    assert library.search(query, 50, where=Where(paths=("/",))) == library.search(query, 50)
+
+
+@needs_photos
 def test_a_match_shows_a_file_that_passes_and_the_query_has_to_pass_too(
     library: Library, folder: Path
 ) -> None:
