@@ -663,6 +663,14 @@ def test_ids_of_pictures_whose_files_are_gone(
         assert library.features(match.id).picture == str(gone)
         with pytest.raises(QueryError, match="no indexed picture has an id like it"):
             library.features("0" * 32)
+        other = tmp_path / "other.png"
+        other.write_bytes(gone.read_bytes())
+        library.add(tmp_path)
+        gone.write_bytes((folder / "1.png").read_bytes())  # the first file holds another by now
+        assert library.features(match.id).picture == str(other)
+        other.unlink()
+        with pytest.raises(QueryError, match="is at its place any more"):
+            library.features(match.id)
         gone.unlink()
         with pytest.raises(QueryError, match="is at its place any more"):
             library.features(match.id)
