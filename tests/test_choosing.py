@@ -171,6 +171,18 @@ def test_an_ignore_file_that_is_not_understood_hides_its_folder_and_says_so(
     assert skipped == Skipped(str(tmp_path / "in"), "cannot read the folder: is a directory")
 
 
+def test_an_ignore_file_that_is_too_long_is_not_cut(tmp_path: Path) -> None:
+    put(tmp_path, "a.jpg", "b.jpg")
+    ignore = tmp_path / ".imgindexignore"
+    ignore.write_bytes(b"a.jpg\n".rjust(1 << 20, b"\n"))
+    assert taken(tmp_path) == {"b.jpg"}
+    ignore.write_bytes(b"a.jpg\n".rjust((1 << 20) + 1, b"\n"))
+    (skipped,) = scan.walk([tmp_path], pixels.SUFFIXES)
+    assert skipped == Skipped(
+        str(tmp_path), "its .imgindexignore is not understood: over the limit of 1 MiB"
+    )
+
+
 def test_names_that_are_not_utf8_can_be_left_out(tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
     try:
