@@ -467,20 +467,6 @@ def test_adding_a_picture_draws_its_neighbours_near_and_subtracting_pushes_them_
 
 
 @needs_photos
-def test_terms_that_cancel_each_other_out_are_told(library: Library, folder: Path) -> None:
-    photo = str(folder / "kind0/0.jpg")
-    for terms in ([Term(photo), Term(photo, -1)], [Term(photo, 0.3)] * 2 + [Term(photo, -0.6)]):
-        with pytest.raises(QueryError, match="cancels out; give other weights"):
-            library.search(terms)
-    with pytest.raises(QueryError, match="at least one picture"):
-        library.search([])
-    with pytest.raises(QueryError, match="there is no file nothing"):
-        library.search([Term(photo), Term("nothing")])
-    lonely = library.search(Term(photo, -1), 30)  # alone it is lawful: what is the least like it
-    assert lonely.matches[-1].score == pytest.approx(-1, abs=1e-5)
-
-
-@needs_photos
 @pytest.mark.parametrize("weight", [5e-324, 1e-200, 1e200, 1.7976931348623157e308])
 def test_only_the_proportions_of_weights_count(
     library: Library, folder: Path, weight: float
@@ -493,6 +479,20 @@ def test_only_the_proportions_of_weights_count(
     nearly_one = library.search([Term(a, 1e308), Term(b, 5e-324)]).matches
     assert nearly_one[0].id == id_of(Path(a))
     assert nearly_one[0].score == pytest.approx(1, abs=1e-6)
+
+
+@needs_photos
+def test_terms_that_cancel_each_other_out_are_told(library: Library, folder: Path) -> None:
+    photo = str(folder / "kind0/0.jpg")
+    for terms in ([Term(photo), Term(photo, -1)], [Term(photo, 0.3)] * 2 + [Term(photo, -0.6)]):
+        with pytest.raises(QueryError, match="cancels out; give other weights"):
+            library.search(terms)
+    with pytest.raises(QueryError, match="at least one picture"):
+        library.search([])
+    with pytest.raises(QueryError, match="there is no file nothing"):
+        library.search([Term(photo), Term("nothing")])
+    lonely = library.search(Term(photo, -1), 30)  # alone it is lawful: what is the least like it
+    assert lonely.matches[-1].score == pytest.approx(-1, abs=1e-5)
 
 
 @needs_photos
@@ -798,6 +798,50 @@ def test_wrong_combinations_are_one_line(
     assert says in done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
+
+
+class Endless(io.RawIOBase):
+    """A stream of the same bytes for ever, which counts what was taken of it."""
+
+    def __init__(self, pattern: bytes) -> None:
+        self.pattern = pattern
+        self.taken = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        buffer[:] = self.pattern.ljust(len(buffer), b"\0")
+        self.taken += len(buffer)
+        return len(buffer)
+
+
+def test_a_stream_is_read_no_further_than_a_picture_may_reach(place: Path) -> None:
+    with Library(place, max_megapixels=0.01) as library:
+        for pattern, says, most in (
+            (b"\0", "not a picture", 1 << 20),
+            (jpeg(scene(1)), "more bytes than the limit of", (1 << 26) + (1 << 21)),
+        ):
+            stream = Endless(pattern)
+            with pytest.raises(QueryError, match=f"the stream holds no picture: {says}"):
+                library.receive(io.BufferedReader(stream))
+            assert stream.taken <= most
+        large = jpeg(scene(1)).ljust(3_000_000, b"\0")
+        assert library.receive(io.BytesIO(large)) == Term(large)
+
+
+@needs_photos
+@pytest.mark.parametrize("model", [[], ["--model", "nothing-like-it"]])
+def test_standard_input_without_a_picture_is_told_first(
+    ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: list[str]
+) -> None:
+    monkeypatch.delenv("IMGINDEX_MODEL")
+    monkeypatch.setenv("IMGINDEX_HOME", str(tmp_path))  # the library's model is not here
+    for send, says in ((b"", "it is empty"), (b"<html>", "not a picture, or of a format")):
+        done = ask("-", *model, send=send, code=1)
+        assert f"standard input holds no picture: {says}" in done.stderr
+    done = ask("-", *model, send=jpeg(scene(77)), code=1)
+    assert "model" in done.stderr
 
 
 @needs_photos
