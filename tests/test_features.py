@@ -525,12 +525,12 @@ def test_sheets_have_room_for_all(count: int, side: int, size: tuple[int, int]) 
 def test_thin_pictures_are_explained(
     sizes: tuple[tuple[int, int], ...], tmp_path: Path, model_file: Path
 ) -> None:
-    files = [tmp_path / f"{seed}.png" for seed in range(2)]
-    for seed, (file, size) in enumerate(zip(files, sizes, strict=True)):
+    thin, wide = tmp_path / "thin.png", tmp_path / "wide.png"
+    for seed, (file, size) in enumerate(zip((thin, wide), sizes, strict=True)):
         file.write_bytes(png(scene(seed).resize(size)))
     sheet = tmp_path / "sheet.png"
     with opened(model_file) as library:
-        found = library.explain(*files)
+        found = library.explain(thin, wide)
         assert found.places
         library.save_explanation(found, sheet)
     assert read(sheet).std() > 0
