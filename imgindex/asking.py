@@ -118,11 +118,10 @@ def file_of(resources: Resources, picture: str | os.PathLike[str]) -> str:
             raise QueryError(f"{text} is a folder; give one picture") from None
         raise QueryError(f"there is no file {text}; give a picture") from None
     picture_id, _ = _from_id(store, text)
-    held = store.paths([picture_id]).get(picture_id, [])
-    found = next(filter(os.path.isfile, held), None)
+    found = _first_file(resources, picture_id)
     if found is None:
         raise QueryError(f"no file of the picture {text} is at its place any more")
-    return found
+    return found[0]
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
@@ -152,7 +151,9 @@ def _weighed(terms: Sequence[Term], seen: Sequence[_Seen]) -> Asked:
     if alone:
         path = "" if isinstance(alone.picture, bytes) else absolute(alone.picture)
         return Asked(text, seen[0].row, seen[0].id, path)
-    weights = [term.weight for term in terms]
+    # Only their proportions count; those of the largest and smallest floats would overflow.
+    largest = max(abs(term.weight) for term in terms)
+    weights = [term.weight / largest for term in terms]
     rows = np.stack([one.row for one in seen if one.row is not None]).astype(np.float64)
     total = np.asarray(weights) @ rows
     length = float(np.linalg.norm(total))
@@ -209,7 +210,12 @@ def _recognised(resources: Resources, term: Term) -> _Seen:
     picture_id, row = _from_id(resources.store(), os.fspath(picture))
     if term.box is None:
         return _Seen(picture_id, row)
-    return _from_bytes(resources, _first_file(resources, picture_id), term)
+    found = _first_file(resources, picture_id)
+    if found is None:
+        raise QueryError(
+            f"no file of the picture {picture_id} is there any more; a box needs one to look into"
+        )
+    return _from_bytes(resources, found[1], term)
 
 
 def _is_file(query: str | os.PathLike[str]) -> bool:
@@ -244,15 +250,13 @@ def _from_id(store: Store, text: str) -> tuple[str, Rows]:
     return ids[0], row
 
 
-def _first_file(resources: Resources, picture_id: str) -> bytes:
-    """The bytes of a picture of the library, from the first of its files that still holds them."""
+def _first_file(resources: Resources, picture_id: str) -> tuple[str, bytes] | None:
+    """The first file of an indexed picture that still holds it, and its bytes."""
     for path in resources.store().paths([picture_id]).get(picture_id, []):
         try:
             data = resources.load(path)[1]
         except PictureError:
             continue
         if scan.content_id(data) == picture_id:
-            return data
-    raise QueryError(
-        f"no file of the picture {picture_id} is there any more; a box needs one to look into"
-    )
+            return path, data
+    return None

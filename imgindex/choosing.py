@@ -110,7 +110,7 @@ class Chooser:
 
         Raises:
             OSError: that cannot be read; then nothing of the folder may be taken.
-            PictureError: a line of it is no pattern.
+            PictureError: it is too large, or a line of it is no pattern.
         """
         spec = _read(folder)
         if spec is None:
@@ -188,9 +188,11 @@ def _read(folder: str) -> GitIgnoreSpec | None:
     """The patterns of a folder's ignore file; None if there is none, or nothing in it."""
     try:
         with open(os.path.join(folder, IGNORE_FILE), "rb") as file:  # noqa: PTH123 - as above
-            data = file.read(_LARGEST_IGNORE_FILE)
+            data = file.read(_LARGEST_IGNORE_FILE + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    if len(data) > _LARGEST_IGNORE_FILE:
+        raise PictureError(f"its {IGNORE_FILE} is not understood: over the limit of 1 MiB")
     lines = os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")).splitlines()
     try:
         spec = _compiled(lines)

@@ -270,8 +270,11 @@ class Run:
                 self.skipped.append(met)
                 continue
             if isinstance(met, Paired):
-                self.paired.add(met.path)
-                continue
+                raw = scan.look(met.path) if self._unreadable(met.twins) else met
+                if not isinstance(raw, Found):
+                    self.paired.add(met.path)
+                    continue
+                met = raw  # noqa: PLW2901 - it counts like any other file
             seen(met.path)
             file = known(met.path)
             if (
@@ -285,6 +288,15 @@ class Run:
                 self.unchanged += 1
             else:
                 self.skipped.append(Skipped(met.path, file.reason))
+
+    def _unreadable(self, paths: Sequence[str]) -> bool:
+        """Whether all of these are known to be no pictures, and have not changed since."""
+        return bool(paths) and all(
+            (file := self._known.get(path)) is not None
+            and file.reason is not None
+            and scan.look(path) == Found(path, file.size, file.mtime_ns)
+            for path in paths
+        )
 
     def walked(self, roots: Sequence[str], chooser: Chooser, *, prune: bool) -> set[str]:
         """End the walk; the paths that are to leave the results.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import seeing
 from .copied import Copied
-from .errors import LibraryDamagedError, QueryError
+from .errors import LibraryDamagedError, PictureError, QueryError
 from .grouped import Grouped
 from .indexing import index
 from .records import QueryFailure, Term, no_progress
@@ -20,7 +20,7 @@ from .searching import Wanted, check_recall, search
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from types import TracebackType
-    from typing import Self
+    from typing import BinaryIO, Self
 
     from .asking import Query
     from .config import Settings
@@ -270,6 +270,21 @@ class Library(Grouped, Copied):
         from . import fetch
 
         return Term(fetch.fetch(address, limit=self._resources.max_bytes), name=address)
+
+    def receive(self, stream: BinaryIO, name: str = "the stream") -> Term:
+        """Take a picture from a stream, to search for what looks like it.
+
+        Args:
+            stream: a buffered one, such as ``sys.stdin.buffer``; read to its end.
+            name: what messages call it.
+
+        Raises:
+            QueryError: the stream is empty, too long, or does not begin like a picture.
+        """
+        try:
+            return Term(self._resources.receive(stream))
+        except PictureError as error:
+            raise QueryError(f"{name} holds no picture: {error}") from error
 
     def save_page(
         self, result: SearchResult, target: str | os.PathLike[str], *, force: bool = False

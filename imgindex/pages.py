@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from .records import Hit
 
-_KEPT = 256
+_LISTS = 256
+_HITS = 200_000  # in all lists together; some 30 MB
 
 
 class Pages:
@@ -24,15 +25,19 @@ class Pages:
     def __init__(self) -> None:
         """Keep nothing yet."""
         self._lists: OrderedDict[Hashable, Sequence[Hit]] = OrderedDict()
+        self._hits = 0
         self._lock = threading.Lock()
 
     def begin(self, key: Hashable, hits: Sequence[Hit]) -> Sequence[Hit]:
-        """Keep the list of a first page in place of what was kept; gives it back."""
+        """Keep the list of a first page in place of what was kept; gives it back.
+
+        The oldest of too many lists, or of lists too long, are dropped; never the newest.
+        """
         with self._lock:
+            self._hits += len(hits) - len(self._lists.pop(key, ()))
             self._lists[key] = hits
-            self._lists.move_to_end(key)
-            while len(self._lists) > _KEPT:
-                self._lists.popitem(last=False)
+            while len(self._lists) > _LISTS or (self._hits > _HITS and len(self._lists) > 1):
+                self._hits -= len(self._lists.popitem(last=False)[1])
         return hits
 
     def go_on(self, key: Hashable, hits: Sequence[Hit]) -> Sequence[Hit]:

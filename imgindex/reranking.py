@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from .records import Rows
@@ -34,6 +33,8 @@ def reranked(query: Rows, rows: Rows) -> NDArray[np.int64]:
     Returns:
         int64 [n], places in ``rows``, the best first.
     """
+    import numpy as np
+
     every = np.concatenate([query[None], rows])
     cosines = every @ every.T
     near = min(_NEIGHBOURS, len(rows)) + 1
@@ -53,6 +54,8 @@ def reranked(query: Rows, rows: Rows) -> NDArray[np.int64]:
 
 def _mutual(order: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Who is among the neighbours of whom, both ways: [n, n] of lists [n, k] with themselves."""
+    import numpy as np
+
     near = np.zeros((len(order), len(order)), np.bool_)
     np.put_along_axis(near, order, values=True, axis=1)
     near |= np.eye(len(order), dtype=np.bool_)

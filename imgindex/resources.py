@@ -24,11 +24,14 @@ from .store import check_pin, open_store
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+    from typing import BinaryIO
 
     from .embed import Embedder
     from .pixels import Decoded
     from .records import Box, Found, ModelCard, Pixels, Rows
     from .store import Store
+
+_CHUNK = 1 << 20  # bytes
 
 
 class Resources:
@@ -164,6 +167,23 @@ class Resources:
     def load(self, path: str) -> tuple[Found, bytes]:
         """Read a file whole; see ``scan.load``."""
         return scan.load(path, self.max_bytes)
+
+    def receive(self, stream: BinaryIO) -> bytes:
+        """Read a picture from a stream, and hardly more of it than a picture may have.
+
+        Raises:
+            PictureError: it holds too much, or does not begin like a picture.
+        """
+        chunk = stream.read(_CHUNK)
+        pixels.recognise(chunk)  # what never ends need not be read up to the limit
+        chunks, size = list[bytes](), 0
+        while chunk:
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > self.max_bytes:
+                raise PictureError(f"more bytes than the limit of {self.max_bytes:,}")
+            chunk = stream.read(_CHUNK)
+        return b"".join(chunks)
 
     def check_length(self, data: bytes) -> None:
         """Refuse bytes that are too many for a picture, as ``load`` does.

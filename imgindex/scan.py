@@ -51,7 +51,8 @@ def walk(
     Args:
         roots: folders to walk, and files to take whatever their suffix (these come first).
         suffixes: endings of pictures, lower-case with the dot. Raw files among them are taken
-            where no rendered picture of the same name lies beside.
+            where no rendered picture of the same name lies beside, or only such as are empty or
+            may not be read.
         chooser: what is taken; None takes all but hidden names.
 
     Returns:
@@ -185,7 +186,8 @@ def _walk(
                 found = Found(entry.path, status.st_size, status.st_mtime_ns)
                 yield found if regular else _look(entry)
             elif suffix.lower() in raw and entry.path not in named:
-                yield Paired(entry.path) if rendered.beside(name) else _look(entry)
+                twins = rendered.beside(entry.path)
+                yield Paired(entry.path, twins) if twins else _look(entry)
         stack.extend(reversed(inner))
 
 
@@ -196,13 +198,12 @@ class _Rendered:
 
     def __init__(self, entries: list[os.DirEntry[str]], suffixes: frozenset[str]) -> None:
         self._entries, self._suffixes = entries, suffixes
-        self._stems: set[str] | None = None
+        self._stems: dict[str, list[str]] | None = None
 
-    def beside(self, name: str) -> bool:
+    def beside(self, path: str) -> tuple[str, ...]:
         if self._stems is None:
-            files = (one.name for one in self._entries if _is_file(one))
-            self._stems = _stems(files, self._suffixes)
-        return _parted(name)[0] in self._stems
+            self._stems = _stems((one.path for one in self._entries), self._suffixes)
+        return _readable(self._stems.get(_parted(path)[0], ()))
 
 
 def _named(
@@ -212,12 +213,27 @@ def _named(
     stems = _stems(files, suffixes)
     for path in files:
         stem, suffix = _parted(path)
-        yield Paired(path) if suffix in raw and stem in stems else _look(path)
+        twins = _readable(stems.get(stem, ())) if suffix in raw else ()
+        yield Paired(path, twins) if twins else _look(path)
 
 
-def _stems(names: Iterable[str], suffixes: frozenset[str]) -> set[str]:
-    """The lower-case names, without their endings, of pictures."""
-    return {stem for stem, suffix in map(_parted, names) if suffix in suffixes}
+def _stems(paths: Iterable[str], suffixes: frozenset[str]) -> dict[str, list[str]]:
+    """Pictures by their lower-case paths without endings."""
+    stems: dict[str, list[str]] = {}
+    for path in paths:
+        stem, suffix = _parted(path)
+        if suffix in suffixes:
+            stems.setdefault(stem, []).append(path)
+    return stems
+
+
+def _readable(paths: Iterable[str]) -> tuple[str, ...]:
+    """Those that can stand in for a raw file: regular, not empty, and may be read."""
+    return tuple(
+        path
+        for path in paths
+        if isinstance(met := _look(path), Found) and met.size and os.access(path, os.R_OK)
+    )
 
 
 def _parted(name: str) -> tuple[str, str]:
@@ -229,13 +245,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # told where it is looked at
-        return False
-
-
-def _is_file(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_file()
-    except OSError:
         return False
 
 

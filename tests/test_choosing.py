@@ -171,6 +171,18 @@ def test_an_ignore_file_that_is_not_understood_hides_its_folder_and_says_so(
     assert skipped == Skipped(str(tmp_path / "in"), "cannot read the folder: is a directory")
 
 
+def test_an_ignore_file_that_is_too_long_is_not_cut(tmp_path: Path) -> None:
+    put(tmp_path, "a.jpg", "b.jpg")
+    ignore = tmp_path / ".imgindexignore"
+    ignore.write_bytes(b"a.jpg\n".rjust(1 << 20, b"\n"))
+    assert taken(tmp_path) == {"b.jpg"}
+    ignore.write_bytes(b"a.jpg\n".rjust((1 << 20) + 1, b"\n"))
+    (skipped,) = scan.walk([tmp_path], pixels.SUFFIXES)
+    assert skipped == Skipped(
+        str(tmp_path), "its .imgindexignore is not understood: over the limit of 1 MiB"
+    )
+
+
 def test_names_that_are_not_utf8_can_be_left_out(tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/caf\xe9.jpg"
     try:
@@ -330,6 +342,40 @@ def test_of_a_pair_that_is_named_whole_the_picture_counts(tmp_path: Path) -> Non
     raw, rendered = tmp_path / "a.dng", tmp_path / "a.jpg"
     assert [type(one) for one in scan.walk([raw, rendered], pixels.SUFFIXES)] == [Paired, Found]
     assert [one.path for one in scan.walk([raw], pixels.SUFFIXES)] == [str(raw)]
+
+
+def test_a_picture_that_cannot_be_read_hides_no_raw_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.dng", "b.dng", "c.dng"):
+        put_raw(tmp_path / name)
+    put(tmp_path, "b.jpg", "b.png", "c.jpg")
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "b.jpg").write_bytes(b"")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, _: not str(path).endswith("c.jpg"))
+        met = list(scan.walk([tmp_path], pixels.SUFFIXES))
+        named = list(scan.walk(sorted(tmp_path.iterdir()), pixels.SUFFIXES))
+    assert met == named
+    assert [one for one in met if isinstance(one, Paired)] == [
+        Paired(str(tmp_path / "b.dng"), (str(tmp_path / "b.png"),))
+    ]
+    assert {"a.dng", "c.dng"} < {Path(one.path).name for one in met if isinstance(one, Found)}
+
+
+def test_a_damaged_picture_hides_its_raw_file_until_that_is_known(
+    library: Library, photos: Path
+) -> None:
+    put_raw(photos / "pair.dng")
+    (photos / "pair.jpg").write_bytes(b"\xff\xd8\xff damaged")
+    assert counts(library.add(photos)) == {"added": 4, "skipped": 1, "paired": 1}
+    assert counts(library.add(photos)) == {"added": 1, "unchanged": 4, "skipped": 1}
+    assert "pair.dng" in results(library, photos)
+    assert counts(library.add(photos)) == {"unchanged": 5, "skipped": 1}
+    put(photos, "pair.jpg")  # mended
+    library.add(photos)
+    assert "pair.jpg" in results(library, photos)
+    assert "pair.dng" not in results(library, photos)
 
 
 def test_a_picture_that_is_left_out_has_no_twin(tmp_path: Path) -> None:

@@ -521,6 +521,21 @@ def test_sheets_have_room_for_all(count: int, side: int, size: tuple[int, int]) 
             assert (edge == 255).all()
 
 
+@pytest.mark.parametrize("sizes", [((1, 400), (4000, 3)), ((400, 1), (3, 4000))])
+def test_thin_pictures_are_explained(
+    sizes: tuple[tuple[int, int], ...], tmp_path: Path, model_file: Path
+) -> None:
+    thin, wide = tmp_path / "thin.png", tmp_path / "wide.png"
+    for seed, (file, size) in enumerate(zip((thin, wide), sizes, strict=True)):
+        file.write_bytes(png(scene(seed).resize(size)))
+    sheet = tmp_path / "sheet.png"
+    with opened(model_file) as library:
+        found = library.explain(thin, wide)
+        assert found.places
+        library.save_explanation(found, sheet)
+    assert read(sheet).std() > 0
+
+
 @needs_photos
 def test_real_photos_on_real_sheets(tmp_path: Path) -> None:
     """By VGG16 as it is, with 224 pixels and random weights; without a library."""
@@ -648,6 +663,14 @@ def test_ids_of_pictures_whose_files_are_gone(
         assert library.features(match.id).picture == str(gone)
         with pytest.raises(QueryError, match="no indexed picture has an id like it"):
             library.features("0" * 32)
+        other = tmp_path / "other.png"
+        other.write_bytes(gone.read_bytes())
+        library.add(tmp_path)
+        gone.write_bytes((folder / "1.png").read_bytes())  # the first file holds another by now
+        assert library.features(match.id).picture == str(other)
+        other.unlink()
+        with pytest.raises(QueryError, match="is at its place any more"):
+            library.features(match.id)
         gone.unlink()
         with pytest.raises(QueryError, match="is at its place any more"):
             library.features(match.id)

@@ -95,6 +95,16 @@ def test_a_box_that_stands_out_a_little_is_cut() -> None:
 decode = partial(pixels.decode, size=32, max_megapixels=100)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["99.99999999999%,0%,1e-11%,100%", "0%,99.99999999999%,100%,1e-11%", "50%,50%,1e-30%,1e-30%"],
+)
+@pytest.mark.parametrize("encode", [png, jpeg])
+def test_a_box_at_the_very_edge_stays_inside(text: str, encode: Any) -> None:
+    data = encode(Image.new("RGB", (640, 480), "white"))
+    assert decode(data, fit="squash", box=Box.parse(text)).pixels.min() >= 254
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("box", [Box(10, 6, 70, 41), Box(12.5, 10, 50, 75, percent=True)])
 @pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
@@ -253,6 +263,23 @@ def test_a_later_page_goes_on_where_the_earlier_one_ended() -> None:
     assert pages.go_on("other", [b]) == [b]
     assert pages.begin("q", [b]) == [b]
     assert pages.go_on("q", [a, b]) == [b, a]
+
+
+def test_pages_keep_so_many_hits_and_no_more() -> None:
+    pages = Pages()
+    many = [Hit(str(at), 0.5) for at in range(150_000)]
+    more = [Hit("x", 0.5)]
+    assert len(pages.begin("first", many)) == 150_000
+    assert len(pages.go_on("first", more)) == 150_001  # told twice, counted once
+    pages.begin("second", many[:40_000])
+    assert len(pages.go_on("first", more)) == 150_001
+    pages.begin("third", many[:20_000])
+    assert len(pages.go_on("second", more)) == 1  # the oldest one is gone
+    assert len(pages.go_on("third", more)) == 20_001
+    assert len(pages.go_on("first", [])) == 150_001
+    pages.begin("long", many * 2)  # the newest stays, however long it is
+    assert len(pages.go_on("long", [])) == 300_000
+    assert len(pages.go_on("first", [])) == 0
 
 
 # Real photos
@@ -440,6 +467,21 @@ def test_adding_a_picture_draws_its_neighbours_near_and_subtracting_pushes_them_
 
 
 @needs_photos
+@pytest.mark.parametrize("weight", [5e-324, 1e-200, 1e200, 1.7976931348623157e308])
+def test_only_the_proportions_of_weights_count(
+    library: Library, folder: Path, weight: float
+) -> None:
+    a, b = (str(folder / name) for name in ("kind0/0.jpg", "kind1/0.jpg"))
+    for sign in (1, -1):
+        expected = library.search([Term(a), Term(b, sign)]).matches
+        got = library.search([Term(a, weight), Term(b, sign * weight)]).matches
+        assert got == expected
+    nearly_one = library.search([Term(a, 1e308), Term(b, 5e-324)]).matches
+    assert nearly_one[0].id == id_of(Path(a))
+    assert nearly_one[0].score == pytest.approx(1, abs=1e-6)
+
+
+@needs_photos
 def test_terms_that_cancel_each_other_out_are_told(library: Library, folder: Path) -> None:
     photo = str(folder / "kind0/0.jpg")
     for terms in ([Term(photo), Term(photo, -1)], [Term(photo, 0.3)] * 2 + [Term(photo, -0.6)]):
@@ -513,6 +555,20 @@ def test_every_filter_lets_through_what_it_says(
     ids = frozenset(map(id_of, some))
     assert passing(Where(ids=ids)) == {"kind1/0.jpg", "kind5/3.jpg"}
     assert passing(Where(ids=ids, formats=("JPEG",), folders=("kind1",))) == {"kind1/0.jpg"}
+
+
+@needs_photos
+def test_a_pattern_that_ends_in_a_slash_is_of_all_below(
+    library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    query = folder / "kind0/0.jpg"
+    below = library.search(query, 50, where=Where(folders=("kind1",)))
+    assert found(below)
+    for pattern in ("kind1/", f"{folder.name}/kind1/", "./kind1/", f"{folder}/kind1/"):
+        assert library.search(query, 50, where=Where(paths=(pattern,))) == below
+    assert Where(paths=("kind1/",)) == Where(paths=("kind1/**",))
+    assert library.search(query, 50, where=Where(paths=("/",))) == library.search(query, 50)
 
 
 @needs_photos
@@ -742,6 +798,50 @@ def test_wrong_combinations_are_one_line(
     assert says in done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
+
+
+class Endless(io.RawIOBase):
+    """A stream of the same bytes for ever, which counts what was taken of it."""
+
+    def __init__(self, pattern: bytes) -> None:
+        self.pattern = pattern
+        self.taken = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        buffer[:] = self.pattern.ljust(len(buffer), b"\0")
+        self.taken += len(buffer)
+        return len(buffer)
+
+
+def test_a_stream_is_read_no_further_than_a_picture_may_reach() -> None:
+    with Library("memory:", max_megapixels=0.01) as library:
+        for pattern, says, most in (
+            (b"\0", "not a picture", 1 << 20),
+            (jpeg(scene(1)), "more bytes than the limit of", (1 << 26) + (1 << 21)),
+        ):
+            stream = Endless(pattern)
+            with pytest.raises(QueryError, match=f"the stream holds no picture: {says}"):
+                library.receive(io.BufferedReader(stream))
+            assert stream.taken <= most
+        large = jpeg(scene(1)).ljust(3_000_000, b"\0")
+        assert library.receive(io.BytesIO(large)) == Term(large)
+
+
+@needs_photos
+@pytest.mark.parametrize("model", [[], ["--model", "nothing-like-it"]])
+def test_standard_input_without_a_picture_is_told_first(
+    ask: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: list[str]
+) -> None:
+    monkeypatch.delenv("IMGINDEX_MODEL")
+    monkeypatch.setenv("IMGINDEX_HOME", str(tmp_path))  # the library's model is not here
+    for send, says in ((b"", "it is empty"), (b"<html>", "not a picture, or of a format")):
+        done = ask("-", *model, send=send, code=1)
+        assert f"standard input holds no picture: {says}" in done.stderr
+    done = ask("-", *model, send=jpeg(scene(77)), code=1)
+    assert "model" in done.stderr
 
 
 @needs_photos

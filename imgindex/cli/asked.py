@@ -56,7 +56,7 @@ def load(library: Library, term: Term) -> Term:
         return term
     if sys.stdin.isatty():
         raise QueryError("- is a picture on standard input, but that is this terminal; pipe it in")
-    return replace(term, picture=sys.stdin.buffer.read())
+    return replace(term, picture=library.receive(sys.stdin.buffer, "standard input").picture)
 
 
 def where(  # noqa: PLR0913 - one parameter an option

@@ -89,7 +89,8 @@ def find(  # noqa: PLR0913 - one parameter an option
         list[str] | None,
         typer.Option(
             metavar="GLOB",
-            help="Only files like '*.png' (at any depth) or 'trip/**/*.jpg'; may be repeated.",
+            help="Only files like '*.png' (at any depth), 'trip/**/*.jpg', or 'trip/' for all "
+            "below; may be repeated.",
             show_default=False,
         ),
     ] = None,

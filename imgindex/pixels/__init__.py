@@ -7,7 +7,7 @@ this package: commands that only walk folders or ask for ``SUFFIXES`` start in a
 from .decoding import VERSION, Decoded, decode, digest, small, square, thumbnail
 from .drawing import chart, montage
 from .raw import LACKING
-from .reading import SUFFIXES, default_max_megapixels, lacking, memory, pages
+from .reading import SUFFIXES, default_max_megapixels, lacking, memory, pages, recognise
 from .sheets import activation_sheet, maps_sheet, matches_sheet
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "memory",
     "montage",
     "pages",
+    "recognise",
     "small",
     "square",
     "thumbnail",

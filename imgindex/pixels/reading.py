@@ -54,6 +54,7 @@ _BROKEN_EXIF = (
     struct.error,
 )
 
+_NO_PICTURE = "not a picture, or of a format that is not read"
 _BYTES_PER_PIXEL = 12  # the decoded picture, a converted copy and a turned one, 4 bytes each
 
 _limit_lock = threading.Lock()
@@ -91,7 +92,7 @@ def read(data: bytes, least: int, max_megapixels: float, box: Box | None = None)
     except UnidentifiedImageError as error:
         if _begins_like_a_picture(data):
             raise PictureError("truncated or damaged: its header cannot be read") from error
-        raise PictureError("not a picture, or of a format that is not read") from error
+        raise PictureError(_NO_PICTURE) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         pixels = re.search(r"\d+", str(error))
         raise _too_large(float(pixels[0]) if pixels else math.inf, max_megapixels) from error
@@ -128,6 +129,19 @@ def depth(data: bytes) -> str:
             return file.mode if wide else "alpha" * bool(file.has_transparency_data)
     except Exception:  # noqa: BLE001 - as above
         return ""
+
+
+def recognise(data: bytes) -> None:
+    """Look at the first bytes only, to refuse at once what cannot be read.
+
+    Raises:
+        PictureError: it does not begin like a picture.
+    """
+    _prepare()
+    if not data:
+        raise PictureError("it is empty")
+    if not raw.kind(data) and not _begins_like_a_picture(data):
+        raise PictureError(_NO_PICTURE)
 
 
 def default_max_megapixels() -> float:
@@ -230,7 +244,9 @@ def _part(whole: Upright, box: Box | None) -> Image.Image:
         return whole.image
     across, down = whole.image.width / whole.width, whole.image.height / whole.height
     left, upper, right, lower = box.on(whole.width, whole.height)
-    left, upper = math.floor(left * across + _WHOLE), math.floor(upper * down + _WHOLE)
+    # A box may be so thin, at the very edge, that rounding moves it out of the picture.
+    left = min(math.floor(left * across + _WHOLE), whole.image.width - 1)
+    upper = min(math.floor(upper * down + _WHOLE), whole.image.height - 1)
     right, lower = math.ceil(right * across - _WHOLE), math.ceil(lower * down - _WHOLE)
     return whole.image.crop((left, upper, max(right, left + 1), max(lower, upper + 1)))
 
@@ -302,7 +318,7 @@ def _draft(file: Image.Image, least: int, box: Box | None) -> tuple[int, int]:
     width, height = file.size
     turned = _exif(file)[0] in _SIDEWAYS
     left, upper, right, lower = box.on(*((height, width) if turned else (width, height)))
-    share = min(1.0, least / min(right - left, lower - upper))
+    share = min(1.0, least / max(min(right - left, lower - upper), _WHOLE))
     return math.ceil(width * share), math.ceil(height * share)
 
 

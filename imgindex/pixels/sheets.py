@@ -217,10 +217,11 @@ def _fitted(data: bytes, side: int) -> Image.Image:
 def _moved(
     box: Rectangle, image: Image.Image, frame: Frame, corner: tuple[int, int]
 ) -> tuple[float, ...]:
-    """A box in pixels of the picture, on the sheet."""
+    """A box in pixels of the picture, on the sheet; of a thin picture it may be one pixel wide."""
     wide, high = image.width / frame.width, image.height / frame.height
-    x, y = corner
-    return x + box[0] * wide, y + box[1] * high, x + box[2] * wide - 1, y + box[3] * high - 1
+    left, top = corner[0] + box[0] * wide, corner[1] + box[1] * high
+    right, bottom = corner[0] + box[2] * wide - 1, corner[1] + box[3] * high - 1
+    return left, top, max(left, right), max(top, bottom)
 
 
 class _Pen:

@@ -21,9 +21,15 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """A raw file met on a walk beside a rendered picture of its name, and passed over for it."""
+    """A raw file met on a walk beside rendered pictures of its name, and passed over for them.
+
+    Attributes:
+        path: the raw file.
+        twins: the rendered pictures.
+    """
 
     path: str
+    twins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

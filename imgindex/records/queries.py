@@ -176,7 +176,8 @@ class Where:
         paths: patterns of paths. ``*``, ``?`` and ``[a-z]`` stay within a name, ``**`` stands for
             any folders. A pattern that begins with ``/``, ``~/``, ``./`` or ``../`` is of the whole
             path, any other one of its end: ``*.png`` at any depth, ``2024/*.jpg`` in any folder
-            ``2024``. Case counts where it does for the file system.
+            ``2024``. One that ends in ``/`` is of all that lies below: ``2024/`` is ``2024/**``.
+            Case counts where it does for the file system.
         folders: folders, with all that lies below them.
         after: taken then or later, as ``2024``, ``2024-05``, ``2024-05-01`` or with a time behind
             ``T``; by the camera's clock. Pictures without a date never pass.
@@ -244,7 +245,8 @@ def _absolute(path: str) -> str:
 
 
 def _pattern(pattern: str) -> str:
-    return _absolute(pattern) if pattern.startswith(("~", "./", "../")) else pattern
+    whole = _absolute(pattern) if pattern.startswith(("~", "./", "../")) else pattern
+    return whole.rstrip("/") + "/**" if pattern.endswith("/") else whole
 
 
 def _formats(name: str) -> tuple[str, ...]:
