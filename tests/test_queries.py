@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pictures import exif, jpeg, png, scene, turned
+from pictures import dng, every_format, exif, jpeg, png, scene, turned
 from PIL import Image, ImageOps
 from test_commands import PHOTOS, needs_photos
 from test_fetch import serving
@@ -828,6 +828,8 @@ def test_a_stream_is_read_no_further_than_a_picture_may_reach() -> None:
             assert stream.taken <= most
         large = jpeg(scene(1)).ljust(3_000_000, b"\0")
         assert library.receive(io.BytesIO(large)) == Term(large)
+        for data in (*every_format(scene(1)).values(), dng(jpeg(scene(1)))):
+            assert library.receive(io.BytesIO(data)) == Term(data)
 
 
 @needs_photos
