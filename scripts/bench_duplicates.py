@@ -237,10 +237,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(place)
         made = make(asked.photos, folder, asked.edited, asked.seed, asked.part)
         results = {}
-        for name, method in methods.items():
+        # imgindex comes last: torchvision does not load behind OpenCV.
+        for name, method in reversed(methods.items()):
             pairs, spent = method(folder)
             results[name] = {**judge(pairs, made), "seconds": spent}
             print(f"{name}: done", file=sys.stderr)
+        results = {name: results[name] for name in methods}
     print(as_markdown(results, len(made)))
     for name, result in results.items():
         print(f"{name} took for one another: {result['confused'][:12]}", file=sys.stderr)
