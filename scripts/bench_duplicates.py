@@ -150,6 +150,9 @@ def by_imagededup(method: str, folder: Path) -> tuple[set[Pair], dict[str, float
     """What imagededup's hashes tell with their defaults."""
     import logging
 
+    from benches.torch_peer import torchvision
+
+    torchvision()  # which imagededup wants, also where it does not fit torch
     from imagededup import methods
 
     logging.disable(logging.INFO)
