@@ -468,7 +468,7 @@ def test_any_rotation_is_found(angle: int, mirrored: bool) -> None:  # noqa: FBT
     other = (ImageOps.mirror(image) if mirrored else image).rotate(angle)
     one, two = (spectrum(square(png(shown)), 320 / 240) for shown in (image, other))
     alike, found, flipped = rotation(one, two)
-    assert alike > 0.85
+    assert alike > 0.92
     assert flipped == mirrored
     assert min((found - angle) % 360, (angle - found) % 360) <= 5
     turn = Turn(columns=mirrored)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     _Nearest = Callable[[NDArray[np.float32]], Iterator[tuple[int, int, float]]]
 
 _SAME_WAVES = 0.85  # least cosine of the waves of copies
-_SAME_CIRCLES = 0.85  # least correlation of circles in rotated copies
+_SAME_CIRCLES = 0.92  # least correlation of circles in rotated copies
 _ALL = (0.0, 0.0, 1.0, 1.0)
 _SAME_SKETCH = 0.8  # least correlation of a sketch with its place in another
 _SMALLEST_PART = 17  # of SIDE: what is left of a side that was cropped
