@@ -216,6 +216,9 @@ def test_a_library_of_an_older_format_is_grouped_on(heaps: Path) -> None:
             ALTER TABLE grouped DROP COLUMN parent;
             ALTER TABLE member DROP COLUMN part;
             DELETE FROM change;
+            DROP TABLE twin;
+            DROP TABLE examined;
+            DROP TABLE sketch;
             PRAGMA user_version = 2;
             """
         )

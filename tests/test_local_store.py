@@ -171,7 +171,7 @@ def test_a_library_killed_at_birth_is_empty_and_can_be_filled(
 def test_a_newer_format_is_refused_with_both_numbers(filled: Path) -> None:
     with closing(sqlite3.connect(filled / "library.sqlite")) as db:
         db.execute("PRAGMA user_version = 99")
-    with pytest.raises(LibraryFormatError, match=r"format 99, .* knows 3; install a newer"):
+    with pytest.raises(LibraryFormatError, match=r"format 99, .* knows 4; install a newer"):
         LocalStore(filled, create=True)
 
 

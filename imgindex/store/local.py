@@ -219,8 +219,8 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
                         for row, p in enumerate((pictures[place] for place in at), first)
                     ],
                 )
-                sketched = [pictures[place] for place in at]
-                put_sketches(db, [(p.id, p.sketch) for p in sketched if p.sketch])
+                if sketched := [p for place in at if (p := pictures[place]).sketch]:
+                    put_sketches(db, [(p.id, p.sketch) for p in sketched])
                 self._db.put("rows", first + len(at))
                 put(db, files)
             if graph := self._derived():
