@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pictures import exif, jpeg, png, scene
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 from typer.testing import CliRunner
 
 from imgindex import Library
@@ -494,6 +494,29 @@ def test_what_differs_is_no_copy(change: Callable[[Image.Image], Image.Image]) -
     image = busy(5)
     assert likeness(pixels_of(image), pixels_of(image), TURNS[0], ALL) is not None
     assert likeness(pixels_of(image), pixels_of(change(image)), TURNS[0], ALL) is None
+
+
+def chair(colour: str) -> Image.Image:
+    """A product on white."""
+    image = Image.new("RGB", (320, 320), "white")
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((90, 40, 220, 170), colour)
+    for left in (90, 150, 210):
+        draw.line((left, 170, left - 20, 290), "#777b7a", 6)
+    return image
+
+
+def test_another_colour_is_another_product() -> None:
+    red = chair("#c1502e")
+    grey, green = chair("#7c8078"), chair("#3f8a4d")
+
+    def alike(other: Image.Image) -> bool:
+        return likeness(pixels_of(red), pixels_of(other), TURNS[0], ALL) is not None
+
+    assert not alike(grey)
+    assert not alike(green)
+    assert alike(red.convert("L"))
+    assert alike(ImageEnhance.Color(red).enhance(0.6))
 
 
 def test_pixels_have_names() -> None:

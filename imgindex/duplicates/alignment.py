@@ -39,7 +39,7 @@ _DIFFERENT, _STRANGE = 0.4, 0.1  # what makes a block differ, and most blocks th
 _EXPLAINED = 0.87  # least that is explained on the mean
 _SAME_DETAILS, _FAINT, _WITHOUT_DETAILS = 0.9, 1.0, 0.97
 _ASKEW, _FILLED = 4.0, 0.5  # least angle of a rotation, and most that may be filled up
-_COLOURFUL, _HUE, _SAME_COLOUR = 4.0, 0.35, 0.5
+_GREY, _FADED, _COLOURFUL, _HUE, _SAME_COLOUR = 0.25, 0.35, 4.0, 0.35, 0.5
 
 
 class Likeness(NamedTuple):
@@ -278,14 +278,19 @@ def _means(plane: Plane) -> Plane:
 
 
 def _same_colours(inner: Pixels, seen: Pixels) -> bool:
-    """Whether the hues agree, up to saturation and white balance; grey agrees with any.
+    """Whether the hues agree, up to saturation and white balance.
+
+    A picture without any colour agrees with all others; one that is merely pale does not.
 
     Both colour differences of a pixel are one complex number: what one picture's have to be
     multiplied with to give the other's turns by the difference in hue.
     """
     one, other = (_chroma(image) for image in (inner, seen))
-    if min(one.std(), other.std()) < _COLOURFUL:
+    pale, colourful = sorted((float(one.std()), float(other.std())))
+    if pale < _GREY or colourful < _COLOURFUL:
         return True
+    if pale < _FADED * colourful:
+        return False
     product = np.vdot(one, other) / (np.linalg.norm(one) * np.linalg.norm(other))
     return bool(abs(product) > _SAME_COLOUR and abs(np.angle(product)) < _HUE)
 
