@@ -31,7 +31,7 @@ class Copied:
         """Find the files that show the same picture: copies, not pictures that are merely alike.
 
         Copies of other bytes are looked for among pictures that came since the last time: resized,
-        compressed again, cropped a little, brightened, grey, mirrored or turned by quarters. Each
+        compressed again, cropped a little, brightened, grey, mirrored or rotated. Each
         pair is verified in pixels. What was said to be distinct is kept apart.
 
         Args:

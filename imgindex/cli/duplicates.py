@@ -100,8 +100,9 @@ def duplicates(  # noqa: PLR0913 - one parameter an option
     """Find files that show the same picture, and name the best of each set.
 
     Copies are the same bytes, the same pixels, or resized, compressed again, cropped a little,
-    brightened, grey, mirrored or rotated; each pair is verified in pixels, so two shots of one
-    scene are none. Nothing is ever deleted, and nothing is moved without --apply.
+    brightened, grey, mirrored or rotated; each pair is verified in pixels. Two shots of one scene
+    are hardly ever told, but forms that differ in a few words are: look before you move. Nothing
+    is ever deleted, and nothing is moved without --apply.
     """
     if context.invoked_subcommand is not None:
         return
