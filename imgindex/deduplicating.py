@@ -312,7 +312,7 @@ class _Look:
             several = pixels.pages(data) > 1
             small = None if several else self._resources.small(data, ALIGNED_SIDE)
         except PictureError as error:
-            self.unread[picture_id] = (picture_id, str(error))
+            self._note(picture_id, error)
             raise
         with self._turn:
             self._open[picture_id] = small
@@ -324,9 +324,12 @@ class _Look:
         try:
             return self._resources.held(picture_id)
         except PictureError as error:
-            paths = self._resources.store().paths([picture_id]).get(picture_id, [picture_id])
-            self.unread[picture_id] = (paths[0], str(error))
+            self._note(picture_id, error)
             raise
+
+    def _note(self, picture_id: str, error: PictureError) -> None:
+        paths = self._resources.store().paths([picture_id]).get(picture_id, [picture_id])
+        self.unread[picture_id] = (paths[0], str(error))
 
 
 def _patiently(write: Callable[[], None]) -> None:

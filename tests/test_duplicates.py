@@ -184,6 +184,23 @@ def test_a_library_without_sketches_gets_them(library: str, folder: Path) -> Non
         assert [one.path for one in found.skipped] == [str(folder / "scene-5.jpg")]
 
 
+def test_what_cannot_be_read_is_named_by_its_path(
+    library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imgindex import pixels
+    from imgindex.errors import PictureTooLargeError
+
+    def refuse(*_: object, **__: object) -> Pixels:
+        raise PictureTooLargeError("too large for the free memory")
+
+    monkeypatch.setattr(pixels, "small", refuse)
+    with Library(library) as opened:
+        skipped = opened.duplicates().skipped
+    assert skipped
+    assert all(Path(one.path).is_file() for one in skipped)
+    assert {one.reason for one in skipped} == {"too large for the free memory"}
+
+
 def test_what_was_said_to_be_distinct_stays_apart(library: str, folder: Path) -> None:
     with Library(library) as opened:
         opened.duplicates()
