@@ -16,6 +16,7 @@ from .indexing import index
 from .records import QueryFailure, Term, no_progress
 from .resources import Resources
 from .searching import Wanted, check_recall, search
+from .shown import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from .watching import Round
 
 
-class Library(Grouped, Copied):
+class Library(Grouped, Copied, Shown):
     """Pictures, their embeddings and their groups, in one place.
 
     >>> from imgindex import Library
