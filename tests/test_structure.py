@@ -21,7 +21,7 @@ LAYERS = (
     {"cli"},
     {"__init__"},
     {"library"},
-    {"grouped", "copied", "seeing", "watching"},
+    {"grouped", "copied", "queried", "seeing", "watching"},
     {"indexing", "searching", "results", "exporting", "mapping", "deduplicating", "tidying"},
     {"telling", "asking", "copies", "bursts"},
     {"decisions"},
