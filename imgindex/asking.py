@@ -102,6 +102,20 @@ def identify(resources: Resources, picture: str | os.PathLike[str]) -> str:
     return picture_id
 
 
+def identify_all(resources: Resources, pictures: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """The ids of many pictures; see ``identify``. Whole ids are looked up at once.
+
+    Raises:
+        QueryError: as ``identify`` has it.
+    """
+    whole = {one for one in pictures if isinstance(one, str) and _is_whole_id(one)}
+    known = resources.store().paths(whole) if whole else {}
+    return [
+        one if isinstance(one, str) and one in known else identify(resources, one)
+        for one in pictures
+    ]
+
+
 def file_of(resources: Resources, picture: str | os.PathLike[str]) -> str:
     """A file of a picture, which is given as that or as the id of an indexed one.
 
@@ -166,10 +180,7 @@ def _seen(resources: Resources, terms: Sequence[Term]) -> list[_Seen]:
     ids = {
         term.picture
         for term in terms
-        if isinstance(term.picture, str)
-        and term.box is None
-        and _WHOLE_ID.fullmatch(term.picture)
-        and not os.path.lexists(term.picture)
+        if isinstance(term.picture, str) and term.box is None and _is_whole_id(term.picture)
     }
     known = dict(zip(*resources.store().vectors(ids), strict=True)) if ids else {}
 
@@ -216,6 +227,10 @@ def _recognised(resources: Resources, term: Term) -> _Seen:
             f"no file of the picture {picture_id} is there any more; a box needs one to look into"
         )
     return _from_bytes(resources, found[1], term)
+
+
+def _is_whole_id(text: str) -> bool:
+    return _WHOLE_ID.fullmatch(text) is not None and not os.path.lexists(text)
 
 
 def _is_file(query: str | os.PathLike[str]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .asking import identify
+from .asking import identify_all
 from .copies import looked_for, told
 from .decisions import decide
 from .errors import SettingError
@@ -127,5 +127,5 @@ class Copied:
             QueryError: one is not a picture of the library.
             SettingError: there are fewer than two different ones.
         """
-        ids = [identify(self._resources, picture) for picture in pictures]
+        ids = identify_all(self._resources, pictures)
         return decide(self._resources.store(), "distinct", pictures=ids)

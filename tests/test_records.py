@@ -202,6 +202,7 @@ RECORDS: list[Any] = [
     a_grouping(),
     SizedGroup(1, 2),
     Decision(1, "together", 7, None, ("a", "b")),
+    Decision(2, "form", 8, None, ("a", "b")),
     Change("2024-05-06T07:08:09+00:00", "kept", (SizedGroup(1, 2),), (SizedGroup(1, 3),)),
     ClusterReport(1, 2, 3, a_grouping().settings, 0.5),
     Member("/a", "a", -1, 0.0, 0.5, exemplar=False, part=-1),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from .base import Labels, Skipped, Space
 
-DecisionKind = Literal["name", "cover", "together", "apart", "distinct"]
+DecisionKind = Literal["name", "cover", "together", "apart", "form", "distinct"]
 ChangeKind = Literal["kept", "split", "merged", "new", "gone"]
 
 MIN_CLUSTER_SIZE = 8
@@ -64,9 +64,11 @@ class Decision:
         number: what it goes by; from 1, no number is used twice.
         kind: ``name`` (a group is called so), ``cover`` (a picture stands for a group),
             ``together`` (pictures belong in one group), ``apart`` (all but the first picture do
-            not belong in the first one's group) or ``distinct`` (no two of them are copies).
-        group: the group named or covered; for ``together`` the id of the group that the pictures
-            form when all of them are noise; else None.
+            not belong in the first one's group), ``form`` (pictures are a group of their own) or
+            ``distinct`` (no two of them are copies).
+        group: the group named, covered or formed; for ``together`` the one that the pictures go
+            into when any of them is in it, and that they form when all of them are noise; else
+            None.
         name: the name; else None.
         pictures: ids of the pictures.
     """
@@ -162,6 +164,13 @@ class Grouping:
     def every_group(self) -> tuple[Group, ...]:
         """The groups and those inside them."""
         return self.groups + self.subgroups
+
+    def fixed(self) -> Grouping:
+        """The same; none of its arrays can be changed from now on, so that many may share it."""
+        for array in (self.labels, self.parts, self.strengths, self.outliers, self.exemplars):
+            array.flags.writeable = False
+        self.joined.flags.writeable = self.places.flags.writeable = False
+        return self
 
     def members(self) -> dict[int, list[int]]:
         """The places in ``ids`` of each group's pictures, those of its parts included."""
