@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .export import Kind, Link
     from .mapping import MapReport
-    from .records import Change, Decision, ExportReport, Member, Progress, Space
+    from .records import Change, Chart, Decision, ExportReport, Member, Progress, Space
     from .resources import Resources
     from .telling import GroupReport
 
@@ -338,6 +338,20 @@ class Grouped:
 
         place = self._resources.target(target, force=force)
         return mapping.draw(self._resources, place, size, force=force, progress=progress)
+
+    def chart(self, progress: Progress = no_progress) -> Chart:
+        """Lay every picture out on a plane, beside those like it; see ``map``.
+
+        Args:
+            progress: stages ``neighbours`` and ``layout``.
+
+        Raises:
+            GroupingError: there are no pictures.
+            LibraryNotFoundError: there is no library.
+        """
+        from . import mapping
+
+        return mapping.chart(self._resources, progress)
 
 
 def _check_name(name: str) -> None:

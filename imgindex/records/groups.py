@@ -214,6 +214,59 @@ class Grouping:
 
 
 @dataclass(frozen=True, slots=True)
+class ChartedGroup:
+    """A group on a chart, or what is in none.
+
+    Attributes:
+        id: its number; -1 for what is in none.
+        name: what users call it.
+        size: pictures in it.
+        cover: id of the picture that stands for it.
+        place: where that one is in the chart's arrays.
+        light: its colour on light paper, in CSS.
+        dark: its colour on dark paper.
+    """
+
+    id: int
+    name: str | None
+    size: int
+    cover: str
+    place: int
+    light: str
+    dark: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chart:
+    """Every picture on a plane, near those like it; row i of every array is picture ``ids[i]``.
+
+    Attributes:
+        ids: picture ids, those first that deserve a thumbnail most: the covers of the groups, by
+            falling size, then those with the most room.
+        x: float32 [n], from 0 to ``width``.
+        y: float32 [n], from 0 to ``height``, downwards.
+        rooms: float32 [n], the side of the square that each may have to itself.
+        labels: int32 [n], a group's id or -1.
+        strengths: float32 [n], how firmly each sits in its group.
+        width: of the plane, 1 at most.
+        height: of the plane, 1 at most.
+        groups: by falling size; what is in none comes last.
+        grouped: False where there is no grouping.
+    """
+
+    ids: tuple[str, ...]
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+    rooms: NDArray[np.float32]
+    labels: Labels
+    strengths: NDArray[np.float32]
+    width: float
+    height: float
+    groups: tuple[ChartedGroup, ...]
+    grouped: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterReport:
     """What one run of grouping found: counts of pictures, groups, and pictures that are noise."""
 
