@@ -111,6 +111,20 @@ def identify(resources: Resources, picture: str | os.PathLike[str]) -> str:
     return picture_id
 
 
+def identify_all(resources: Resources, pictures: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """The ids of many pictures; see ``identify``. Whole ids are looked up at once.
+
+    Raises:
+        QueryError: as ``identify`` has it.
+    """
+    whole = {one for one in pictures if isinstance(one, str) and _is_whole_id(one)}
+    known = resources.store().paths(whole) if whole else {}
+    return [
+        one if isinstance(one, str) and one in known else identify(resources, one)
+        for one in pictures
+    ]
+
+
 def file_of(resources: Resources, picture: str | os.PathLike[str]) -> str:
     """A file of a picture, which is given as that or as the id of an indexed one.
 
@@ -199,9 +213,8 @@ def _whole_id(term: Term) -> str | None:
     picture = term.picture
     if isinstance(picture, PictureId):
         return picture
-    if not isinstance(picture, str) or term.box is not None or not _WHOLE_ID.fullmatch(picture):
-        return None
-    return None if os.path.lexists(picture) else picture
+    whole = isinstance(picture, str) and term.box is None and _is_whole_id(picture)
+    return str(picture) if whole else None
 
 
 def _at_once(resources: Resources, term: Term, row: Rows | None) -> _Seen | None:
@@ -272,6 +285,12 @@ def _recognised(resources: Resources, term: Term) -> _Seen:
             f"no file of the picture {picture_id} is there any more; a box needs one to look into"
         )
     return _from_bytes(resources, found[1], term)
+
+
+def _is_whole_id(text: str) -> bool:
+    if isinstance(text, PictureId):
+        return True
+    return _WHOLE_ID.fullmatch(text) is not None and not os.path.lexists(text)
 
 
 def _is_file(query: str | os.PathLike[str]) -> bool:
