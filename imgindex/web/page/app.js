@@ -1,0 +1,72 @@
+/** The page's frame: the places one can go to, the theme, and what is at work. */
+
+import { h, icon } from "./dom.js";
+import { listen, live } from "./live.js";
+import { href, route, start } from "./router.js";
+
+const PLACES = [
+  ["/search", "Search", "search"],
+  ["/library", "Library", "library"],
+  ["/groups", "Groups", "groups"],
+  ["/duplicates", "Duplicates", "duplicates"],
+  ["/map", "Map", "map"],
+  ["/jobs", "Jobs", "jobs"],
+];
+
+route("/search", () => import("./search.js"), "Search");
+route("/library", () => import("./browse.js"), "Library");
+route("/groups", () => import("./groups.js"), "Groups");
+route("/groups/:id", () => import("./groups.js"), "Group");
+route("/duplicates", () => import("./duplicates.js"), "Duplicates");
+route("/map", () => import("./map.js"), "Map");
+route("/jobs", () => import("./jobs.js"), "Jobs");
+route("/layers/:id", () => import("./layers.js"), "Layers");
+
+const THEMES = { auto: ["half", "Theme: as the system"], light: ["sun", "Theme: light"], dark: ["moon", "Theme: dark"] };
+
+function turnTheme(to) {
+  const root = document.documentElement;
+  if (to === "auto") {
+    delete root.dataset.theme;
+    localStorage.removeItem("theme");
+  } else {
+    root.dataset.theme = to;
+    localStorage.setItem("theme", to);
+  }
+  const [name, label] = THEMES[to];
+  const turner = document.getElementById("theme");
+  turner.replaceChildren(icon(name));
+  turner.setAttribute("aria-label", label);
+  turner.title = label;
+  // Canvases cannot see CSS change: they listen for this.
+  document.dispatchEvent(new Event("themechange"));
+}
+
+function setUpTheme() {
+  const names = Object.keys(THEMES);
+  const now = () => document.documentElement.dataset.theme ?? "auto";
+  document.getElementById("theme").addEventListener("click", () => turnTheme(names[(names.indexOf(now()) + 1) % names.length]));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => turnTheme(now()));
+  turnTheme(now());
+}
+
+function showWork() {
+  const working = document.querySelector(".working");
+  live.addEventListener("job", ({ detail: job }) => {
+    const on = job.state === "running" || job.state === "queued";
+    working.hidden = !on;
+    if (!on) return;
+    const share = job.total ? `${Math.floor((100 * job.done) / job.total)}%` : "";
+    working.replaceChildren(h("span", { class: "spinner", "aria-hidden": "true" }), h("span", null, `${job.stage || job.kind} ${share}`.trim()));
+  });
+}
+
+document.querySelector(".places").append(...PLACES.map(([path, label, name]) => h("a", { href: href(path) }, icon(name), h("span", null, label))));
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  document.getElementById("main").focus();
+});
+setUpTheme();
+showWork();
+start();
+listen();
