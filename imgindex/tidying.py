@@ -17,13 +17,13 @@ from . import scan
 from .asking import absolute
 from .copies import with_best
 from .errors import ExportError, PictureError, QueryError, SettingError
-from .records import Skipped, no_progress
+from .records import CopyKind, Skipped, no_progress
 from .store import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .records import Copy, CopyKind, DuplicateSet, Progress
+    from .records import Copy, DuplicateSet, Progress
     from .resources import Resources
 
 

@@ -121,9 +121,7 @@ def serve(  # noqa: PLR0913 - one parameter an option
     from imgindex.web import ServiceSettings
     from imgindex.web import serve as run
 
-    with Library(
-        library, model=model, device=device, max_megapixels=max_megapixels
-    ) as opened:
+    with Library(library, model=model, device=device, max_megapixels=max_megapixels) as opened:
         place = Path(opened.settings.library).absolute()
         asked = ServiceSettings(host=host, token=_token(token_file))
         if uploads is None and asked.loopback:

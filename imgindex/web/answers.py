@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from fastapi.responses import Response
 
-from imgindex.records import (  # noqa: TC001 - the description of the service reads the annotations
+from imgindex.records import (
     DuplicateSet,
     Group,
     GroupingSettings,

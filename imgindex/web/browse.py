@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar, cast
 
 from imgindex.errors import GroupingError, LibraryNotFoundError
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from imgindex.records import Chart, CopyKind, Duplicates, Grouping, Progress
 
 Order = Literal["path", "taken", "newest"]
+
+Kept = TypeVar("Kept")
 
 _LISTS = 8
 _LASTING = 10.0  # seconds for which a map is shown, however much the library changes
@@ -40,19 +42,18 @@ class Snapshot:
         self._lock = threading.RLock()
         self._kept: OrderedDict[Hashable, object] = OrderedDict()
 
-    def _once(self, key: Hashable, make: Callable[[], object]) -> object:
+    def _once(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = make()
                 while len(self._kept) > _LISTS:
                     self._kept.popitem(last=False)
             self._kept.move_to_end(key)
-            return self._kept[key]
+            return cast("Kept", self._kept[key])
 
     def listing(self, order: Order, where: Where | None) -> tuple[str, ...]:
         """Ids of the pictures that a filter lets through, in order."""
-        found = self._once(("list", order, where), lambda: self._library.listing(order, where))
-        return found  # type: ignore[return-value]  # what was put there
+        return self._once(("list", order, where), lambda: self._library.listing(order, where))
 
     def grouping(self) -> Grouping | None:
         """The grouping, as its users want it; None if there is none."""
@@ -63,7 +64,7 @@ class Snapshot:
             except (GroupingError, LibraryNotFoundError):
                 return None
 
-        return self._once("grouping", load)  # type: ignore[return-value]  # as above
+        return self._once("grouping", load)
 
     def places(self) -> dict[str, int]:
         """Where in the grouping each picture is."""
@@ -72,12 +73,11 @@ class Snapshot:
             kept = self.grouping()
             return {picture_id: at for at, picture_id in enumerate(kept.ids)} if kept else {}
 
-        return self._once("places", place)  # type: ignore[return-value]  # as above
+        return self._once("places", place)
 
     def ids_of(self, groups: tuple[int, ...]) -> frozenset[str]:
         """Ids of the pictures in groups; see ``Library.ids_of``."""
-        found = self._once(("groups", groups), lambda: self._library.ids_of(groups))
-        return found  # type: ignore[return-value]  # as above
+        return self._once(("groups", groups), lambda: self._library.ids_of(groups))
 
     def copied(self, *, copies: bool) -> frozenset[str]:
         """Ids of the pictures that there are copies of, or of all others."""
@@ -85,12 +85,11 @@ class Snapshot:
         def find() -> frozenset[str]:
             return self._library.with_copies() if copies else self._library.without_copies()
 
-        return self._once(("copies", copies), find)  # type: ignore[return-value]  # as above
+        return self._once(("copies", copies), find)
 
     def duplicates(self, up_to: CopyKind) -> Duplicates:
         """Sets of copies as they are known."""
-        found = self._once(("sets", up_to), lambda: self._library.known_duplicates(up_to))
-        return found  # type: ignore[return-value]  # as above
+        return self._once(("sets", up_to), lambda: self._library.known_duplicates(up_to))
 
     def items(self, ids: Sequence[str]) -> list[Item]:
         """Tell of pictures; those that are gone are left out."""
@@ -140,9 +139,7 @@ class Snapshots:
         with self._lock:
             change = self.change()
             last = self._last
-            if last is None or (
-                last.change != change and time.monotonic() - last.taken > _FRESH
-            ):
+            if last is None or (last.change != change and time.monotonic() - last.taken > _FRESH):
                 last = self._last = Snapshot(self._library, change)
             return last
 

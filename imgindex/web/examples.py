@@ -174,6 +174,20 @@ _EXAMPLES: dict[str, Any] = {
         ],
         "skipped": [],
     },
+    "aside": {
+        "moves": [
+            {
+                "path": "/photos/small.jpg",
+                "target": "/copies/small.jpg",
+                "best": "/photos/2025/sea.jpg",
+                "kind": "near",
+                "bytes": 48213,
+                "left": [],
+            }
+        ],
+        "done": True,
+        "skipped": [],
+    },
     "job": _JOB,
     "jobs": [_JOB],
     "map": {
@@ -195,6 +209,20 @@ _EXAMPLES: dict[str, Any] = {
         ],
         "grouped": True,
         "points": "/v1/map/points?change=12-7",
+    },
+    "layers": {
+        "model": "vgg16-pool5-gem",
+        "layers": [
+            {
+                "name": "block3_conv2",
+                "convolution": 6,
+                "channels": 256,
+                "height": 56,
+                "width": 56,
+                "ends_block": False,
+            }
+        ],
+        "blocks": ["block1_conv2"],
     },
     "features": {
         "picture": "/photos/2025/sea.jpg",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from typing import TYPE_CHECKING, TextIO
 
 import structlog
@@ -15,6 +14,7 @@ from .app import application
 from .connections import Connection
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from imgindex import Library

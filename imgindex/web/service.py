@@ -20,7 +20,7 @@ from .browse import Charts, Snapshots
 from .events import Broadcast, Event
 from .jobs import Jobs
 from .metrics import Metrics
-from .problems import Problem, no_picture, problem_of
+from .problems import no_picture, problem_of
 from .thumbnails import Thumbnails
 from .uploads import Uploads
 
@@ -114,7 +114,9 @@ class Service:
             ("add", self.adding),
         ):
             self.metrics.gauge(
-                f"waiting_to_{name}", f"Requests that wait to {name}.", lambda lane=lane: lane.waiting
+                f"waiting_to_{name}",
+                f"Requests that wait to {name}.",
+                lambda lane=lane: lane.waiting,
             )
         self.metrics.gauge(
             "thumbnail_bytes", "Bytes of thumbnails on disk.", lambda: self.thumbnails.held

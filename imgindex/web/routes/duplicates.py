@@ -74,9 +74,7 @@ async def aside(body: AsideBody, service: Serving) -> Json:
     """
     folder = service.settings.aside
     if folder is None:
-        raise not_allowed(
-            "this service moves no files; start it with --aside DIR to change that"
-        )
+        raise not_allowed("this service moves no files; start it with --aside DIR to change that")
     service.check_free()
 
     def move() -> Tidied:

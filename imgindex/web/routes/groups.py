@@ -137,9 +137,7 @@ async def history(service: Serving) -> Json:
     response_model=GroupReport,
     responses={**example("group"), **documented(404)},
 )
-async def group(
-    group_id: GroupArgument, page: Annotated[Page, Query()], service: Serving
-) -> Json:
+async def group(group_id: GroupArgument, page: Annotated[Page, Query()], service: Serving) -> Json:
     """Its parts, and some of its members, the firmest first; -1 is what is in no group."""
 
     def look() -> GroupReport:
@@ -159,9 +157,7 @@ async def group(
 )
 async def name(group_id: GroupArgument, body: NameBody, service: Serving) -> Json:
     """Call a group by a name; it keeps it in every later run."""
-    return Json(
-        await _decided(service, lambda: service.library.name_group(group_id, body.name))
-    )
+    return Json(await _decided(service, lambda: service.library.name_group(group_id, body.name)))
 
 
 @router.put(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path
@@ -109,9 +108,7 @@ async def begin(body: JobBody, service: Serving) -> Json:
     return Json(job, 202, {"Location": f"/v1/jobs/{job.id}"})
 
 
-@router.get(
-    "/jobs", summary="All jobs", response_model=list[Job], responses=example("jobs")
-)
+@router.get("/jobs", summary="All jobs", response_model=list[Job], responses=example("jobs"))
 async def jobs(service: Serving) -> Json:
     """The newest first; of those that ended the last hundred."""
     return Json(list(service.jobs))
@@ -210,7 +207,9 @@ def _check_folders(service: Service, paths: list[str]) -> None:
     for path in paths:
         # Links are followed: a name inside a folder may lead out of it.
         real = os.path.realpath(path)
-        if not any(os.path.commonpath([real, one]) == one for one in map(os.path.realpath, allowed)):
+        if not any(
+            os.path.commonpath([real, one]) == one for one in map(os.path.realpath, allowed)
+        ):
             raise not_allowed(
                 f"{path} may not be indexed on a client's word; start the service with "
                 "--folder to name folders that may"

@@ -85,7 +85,6 @@ class MapAnswer:
 async def chart(service: Serving) -> Json:
     """What is alike lies together; a large library is laid out by a job first."""
 
-
     def look() -> Charted | None:
         drawn = service.charts.now()
         if drawn is None and service.library.status().pictures <= _AT_ONCE:

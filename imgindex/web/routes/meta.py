@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -67,9 +65,7 @@ async def status(service: Serving) -> Json:
     )
 
 
-@router.post(
-    "/session", summary="Let a browser in", status_code=204, responses=documented(401)
-)
+@router.post("/session", summary="Let a browser in", status_code=204, responses=documented(401))
 async def begin_session(body: SessionBody, service: Serving) -> Response:
     """Exchange the token for a cookie that no script can read."""
     token = service.settings.token
@@ -96,9 +92,7 @@ async def healthz() -> Json:
     return Json({"status": "ok"})
 
 
-@bare.get(
-    "/readyz", summary="Whether the service may be sent requests", responses=documented(503)
-)
+@bare.get("/readyz", summary="Whether the service may be sent requests", responses=documented(503))
 async def readyz(service: Serving) -> Json:
     """503 until the model and the graph are loaded."""
     if not service.ready:

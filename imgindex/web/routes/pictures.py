@@ -72,9 +72,7 @@ async def add(request: Request, service: Serving) -> Json:
     """
     folder = service.settings.uploads
     if folder is None:
-        raise not_allowed(
-            "this service takes no pictures; start it with --uploads to change that"
-        )
+        raise not_allowed("this service takes no pictures; start it with --uploads to change that")
     service.check_free()
     async with pictures(request, service) as sent:
         added = await asyncio.gather(*(_add(service, one) for one in sent))
@@ -217,6 +215,7 @@ async def original(picture_id: PictureArgument, service: Serving) -> Response:
         data, kind, path = await service.pool.run(read)
     except QueryError as error:
         raise gone(error) from error
+
     async def pieces() -> AsyncIterator[bytes]:
         for at in range(0, len(data), _PIECE):  # so that who does not read on is noticed
             yield data[at : at + _PIECE]
