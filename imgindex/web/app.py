@@ -16,7 +16,7 @@ from imgindex.errors import ImgindexError
 
 from .guard import Guard
 from .problems import MEDIA_TYPE, Problem, ProblemBody, documented, of_status, problem_of
-from .routes import BARE, ROUTERS
+from .routes import ROUTERS
 from .service import Service
 
 if TYPE_CHECKING:
@@ -81,8 +81,6 @@ def described(service: Service) -> FastAPI:
     )
     app.state.service = service
     for router in ROUTERS:
-        app.include_router(router, prefix="/v1")
-    for router in BARE:
         app.include_router(router)
     app.mount("/", _Page(directory=_PAGE, html=True))
     app.add_exception_handler(Problem, _refuse)

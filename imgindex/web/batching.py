@@ -124,7 +124,7 @@ class Batcher(Generic[Asked, Answer]):
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
-                batch = []
+                batch: list[tuple[Asked, asyncio.Future[Answer]]] = []
                 while self._waiting and len(batch) < self.most:
                     one = self._waiting.popleft()
                     if not one[1].done():  # whoever asked has not gone away

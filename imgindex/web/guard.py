@@ -27,17 +27,17 @@ _SAFE = {"GET", "HEAD", "OPTIONS"}
 _OPEN = {"/healthz", "/readyz", "/v1/session"}
 _BURST = 10  # seconds over which the rate is counted
 _BODY = 10  # times the patience for one piece, for all of a request
+_POLICY = (
+    "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
-    (
-        b"content-security-policy",
-        b"default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
-        b"form-action 'self'; frame-ancestors 'none'",
-    ),
+    (b"content-security-policy", _POLICY.encode()),
 ]
 
 

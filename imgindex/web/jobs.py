@@ -177,32 +177,32 @@ class Jobs:
                 told = now
                 loop.call_soon_threadsafe(self._advance, job.id, stage, done, total)
 
-        def run() -> Any:
+        def run() -> tuple[State, Any]:
             if job.id in self._unwanted:
-                raise _Stopped
+                return "cancelled", None
             loop.call_soon_threadsafe(self._start, job.id)
-            try:
-                return to_json(work(progress))
-            except _Stopped:
-                return _Stopped  # as a value: an event loop ends with such an exception
+            return self._outcome(job, work, progress)
 
+        state, told_of_it = await loop.run_in_executor(self._executor, run)
+        self._unwanted.discard(job.id)
+        self._end(job.id, state, told_of_it)
+
+    def _outcome(
+        self, job: Job, work: Callable[[Progress], Any], progress: Progress
+    ) -> tuple[State, Any]:
+        """How a job ends, whatever happens in it: its result, or the problem that it met."""
         try:
-            result = await loop.run_in_executor(self._executor, run)
+            return "done", to_json(work(progress))
+        except _Stopped:
+            return "cancelled", None
         except ImgindexError as error:
-            self._end(job.id, "failed", problem=problem_of(error).body)
+            return "failed", problem_of(error).body
         except Problem as problem:
-            self._end(job.id, "failed", problem=problem.body)
-        except Exception:
+            return "failed", problem.body
+        except Exception:  # noqa: BLE001 - a job must not take the service with it
             self._log.exception("job failed", kind=job.kind, job=job.id)
-            body = ProblemBody("urn:imgindex:failed", "It failed", 500, "see the service's log")
-            self._end(job.id, "failed", problem=body)
-        else:
-            if result is _Stopped:
-                self._end(job.id, "cancelled")
-            else:
-                self._end(job.id, "done", result=result)
-        finally:
-            self._unwanted.discard(job.id)
+            title = "The job failed"
+            return "failed", ProblemBody("urn:imgindex:failed", title, 500, "see the service's log")
 
     def _start(self, job_id: str) -> None:
         self._put(replace(self._jobs[job_id], state="running", started=_now()))
@@ -212,18 +212,14 @@ class Jobs:
         if not job.over:
             self._put(replace(job, stage=stage, done=done, total=total))
 
-    def _end(
-        self,
-        job_id: str,
-        state: State,
-        *,
-        result: Any = None,
-        problem: ProblemBody | None = None,
-    ) -> None:
+    def _end(self, job_id: str, state: State, told: Any) -> None:
         job = self._jobs[job_id]
         if job.over:
             return
-        self._put(replace(job, state=state, ended=_now(), result=result, problem=problem))
+        if state == "failed":
+            self._put(replace(job, state=state, ended=_now(), problem=told))
+        else:
+            self._put(replace(job, state=state, ended=_now(), result=told))
         self._log.info("job", kind=job.kind, job=job_id, state=state)
 
     def _put(self, job: Job) -> None:

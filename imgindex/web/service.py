@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .settings import ServiceSettings
 
 Query: TypeAlias = "PictureId | Sequence[Term]"
+_Searches: TypeAlias = "Batcher[tuple[Query, Wish], SearchResult | QueryFailure]"
 
 _WATCH = 0.5  # seconds between two looks for changes
 _SETTLED = 20  # looks without a change, after which the graph is brought up to date
@@ -92,13 +93,14 @@ class Service:
         cores, room = os.cpu_count() or 1, settings.room
         self.pool = Pool("work", max(4, cores), room)
         self.decoding = Pool("decode", cores, room)
-        told = self.metrics.batch
-        self._quick = Batcher("search", self._search, most=_AT_ONCE, room=room, seen=told("search"))
-        self._deep = Batcher("deep", self._search, most=_AT_ONCE_DEEP, room=room, seen=told("deep"))
-        self._embedding = Batcher(
-            "embed", self._embed, most=_EMBEDDED, room=room, seen=told("embed")
+        self._quick = self._searches("search", _AT_ONCE)
+        self._deep = self._searches("deep", _AT_ONCE_DEEP)
+        self._embedding: Batcher[Pixels, Rows] = Batcher(
+            "embed", self._embed, most=_EMBEDDED, room=room, seen=self.metrics.batch("embed")
         )
-        self.adding = Batcher("add", self._add, most=_ADDED, room=room, seen=told("add"))
+        self.adding: Batcher[str, AddReport] = Batcher(
+            "add", self._add, most=_ADDED, room=room, seen=self.metrics.batch("add")
+        )
         self.snapshots = Snapshots(library)
         self.charts = Charts(library, self.snapshots)
         self.uploads = Uploads()
@@ -107,20 +109,18 @@ class Service:
         self.jobs = Jobs(self.broadcast)
         self._tasks: list[asyncio.Task[None]] = []
         self._log = structlog.get_logger()
-        for name, lane in (
-            ("search", self._quick),
-            ("deep", self._deep),
-            ("embed", self._embedding),
-            ("add", self.adding),
-        ):
-            self.metrics.gauge(
-                f"waiting_to_{name}",
-                f"Requests that wait to {name}.",
-                lambda lane=lane: lane.waiting,
-            )
-        self.metrics.gauge(
-            "thumbnail_bytes", "Bytes of thumbnails on disk.", lambda: self.thumbnails.held
+        gauge = self.metrics.gauge
+        gauge("waiting_search", "Searches that wait.", lambda: self._quick.waiting)
+        gauge("waiting_deep", "Searches that take longer and wait.", lambda: self._deep.waiting)
+        gauge(
+            "waiting_embed", "Pictures that wait to be embedded.", lambda: self._embedding.waiting
         )
+        gauge("waiting_add", "Files that wait to be added.", lambda: self.adding.waiting)
+        gauge("thumbnail_bytes", "Bytes of thumbnails on disk.", lambda: self.thumbnails.held)
+
+    def _searches(self, name: str, most: int) -> _Searches:
+        seen = self.metrics.batch(name)
+        return Batcher(name, self._search, most=most, room=self.settings.room, seen=seen)
 
     async def start(self) -> None:
         """Look for changes from now on, and load what the first requests need."""

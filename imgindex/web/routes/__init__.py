@@ -3,6 +3,7 @@
 from . import duplicates, groups, jobs, map, meta, pictures, search  # noqa: A004 - a room
 
 ROUTERS = (
+    meta.bare,
     meta.router,
     search.router,
     pictures.router,
@@ -11,6 +12,5 @@ ROUTERS = (
     map.router,
     jobs.router,
 )
-BARE = (meta.bare,)
 
-__all__ = ["BARE", "ROUTERS"]
+__all__ = ["ROUTERS"]

@@ -16,7 +16,7 @@ from imgindex.web.problems import documented, not_allowed
 
 from .parameters import Page, Serving, Text
 
-router = APIRouter(prefix="/duplicates", tags=["duplicates"])
+router = APIRouter(prefix="/v1/duplicates", tags=["duplicates"])
 
 
 class DuplicatesQuery(Page):

@@ -19,7 +19,7 @@ from imgindex.web.service import Service
 
 from .parameters import GroupArgument, Id, Page, Serving, Text
 
-router = APIRouter(tags=["groups"])
+router = APIRouter(prefix="/v1", tags=["groups"])
 
 Answer = TypeVar("Answer")
 
@@ -73,6 +73,7 @@ class DecisionBody(_Body):
 )
 async def groups(
     service: Serving,
+    *,
     parts: Annotated[bool, Query(description="Tell of the groups inside groups, too.")] = False,
 ) -> Json:
     """The groups, the largest first; 404 while nothing was grouped."""

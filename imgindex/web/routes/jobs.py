@@ -22,7 +22,7 @@ from imgindex.web.service import Service
 
 from .parameters import Serving, Text
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(prefix="/v1", tags=["jobs"])
 
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
@@ -196,7 +196,7 @@ async def _news(service: Service, job_id: str | None) -> AsyncIterator[bytes]:
 
 
 def _written(event: Event) -> bytes:
-    return format_sse_event(event=event.name, data_str=Json(event.record).body.decode())
+    return format_sse_event(event=event.name, data_str=bytes(Json(event.record).body).decode())
 
 
 def _check_folders(service: Service, paths: list[str]) -> None:

@@ -19,7 +19,7 @@ from imgindex.web.problems import Problem, documented
 from .jobs import MapJob, start
 from .parameters import Serving
 
-router = APIRouter(prefix="/map", tags=["map"])
+router = APIRouter(prefix="/v1/map", tags=["map"])
 
 _AT_ONCE = 2000  # pictures that are laid out while one waits
 

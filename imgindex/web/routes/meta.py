@@ -16,7 +16,7 @@ from imgindex.web.problems import Problem, documented
 
 from .parameters import MAX_K, Serving
 
-router = APIRouter(tags=["service"])
+router = APIRouter(prefix="/v1", tags=["service"])
 bare = APIRouter(tags=["service"])
 
 

@@ -20,7 +20,7 @@ from imgindex.web.uploads import store
 from .bodies import PICTURES, Sent, pictures
 from .parameters import Listed, PictureArgument, Serving, SizeArgument, file_name
 
-router = APIRouter(prefix="/pictures", tags=["pictures"])
+router = APIRouter(prefix="/v1/pictures", tags=["pictures"])
 
 _FOR_GOOD = "private, max-age=31536000, immutable"
 _PIECE = 262_144

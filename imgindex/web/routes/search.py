@@ -33,7 +33,7 @@ from .parameters import (
 )
 from .pictures import small_form
 
-router = APIRouter(tags=["search"])
+router = APIRouter(prefix="/v1", tags=["search"])
 
 _MOST_TERMS = 32
 
