@@ -63,6 +63,12 @@ class Store(Protocol):
             ModelMismatchError: another one is fixed already.
         """
 
+    def version(self) -> str:
+        """Another one whenever pictures, files, groupings or decisions have changed.
+
+        Whoever changed them, this process or another one; it takes some microseconds.
+        """
+
     def files(self, roots: Sequence[str] | None = None) -> list[IndexedFile]:
         """Every file known, missing and unreadable ones included, by path.
 

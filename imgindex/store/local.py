@@ -30,12 +30,13 @@ from imgindex.records import StoreStats
 
 from .base import check_pin
 from .database import PRESENT, Database
+from .filters import passing_paths
 from .groupings import KeptGroupings
 from .growth import Growth
 from .hnsw import Graph
 from .pictures import KeptPictures
 from .twins import KeptTwins, put_sketches
-from .view import View
+from .view import View, worth_walking
 
 if TYPE_CHECKING:
     import sqlite3
@@ -183,6 +184,10 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
             if pinned is None:
                 self._db.put("model", asdict(pin))
 
+    def version(self) -> str:
+        """See ``Store.version``."""
+        return self._db.change()
+
     def files(self, roots: Sequence[str] | None = None) -> list[IndexedFile]:
         """See ``Store.files``."""
         from . import files
@@ -264,9 +269,18 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
             if count == 0 or (passing and not len(passing.rows)):
                 return "exact", [[] for _ in queries]
             graph = None
-            if passing is None or passing.worth_walking(k):
+            worth = way == "hnsw" or worth_walking(k, count)
+            if worth if passing is None else passing.worth_walking(k):
                 graph = self._walkable(count, len(queries), way)
         return view.search(queries, k, graph, passing)
+
+    def paths(self, ids: Collection[str], where: Where | None = None) -> dict[str, list[str]]:
+        """See ``Store.paths``."""
+        with self._db.snapshot() as db:
+            view = self._view
+            if where is None and view is not None and view.version == self._db.moment():
+                return view.paths(db, ids)
+            return passing_paths(db, ids, where)
 
     def neighbours(
         self, ids: Sequence[str], k: int, progress: Progress
