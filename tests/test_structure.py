@@ -21,7 +21,7 @@ LAYERS = (
     {"cli"},
     {"__init__"},
     {"library"},
-    {"grouped", "copied", "queried", "seeing", "watching"},
+    {"grouped", "copied", "held", "queried", "seeing", "watching"},
     {"indexing", "searching", "results", "exporting", "mapping", "deduplicating", "tidying"},
     {"telling", "asking", "copies", "bursts"},
     {"decisions"},

@@ -181,8 +181,14 @@ class Store(Protocol):
             none.
         """
 
-    def refresh(self, progress: Progress) -> None:
-        """Bring what is derived from the vectors (the HNSW graph) up to date."""
+    def refresh(self, progress: Progress, *, lazily: bool = False) -> None:
+        """Bring what is derived from the vectors (the HNSW graph) up to date.
+
+        Args:
+            progress: called with the stage ``index``.
+            lazily: only where it lacks so many that searching, which compares those one by one,
+                would suffer.
+        """
 
     def save_grouping(self, grouping: Grouping, changes: Sequence[Change] = ()) -> None:
         """Keep a grouping in place of the last one; also while another process adds pictures.

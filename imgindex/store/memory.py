@@ -234,7 +234,7 @@ class MemoryStore:
             rows = np.stack([self._rows[picture_id] for picture_id in ids])
         return all_nearest(rows, k, progress), np.empty((0, 2), np.int32)
 
-    def refresh(self, progress: Progress) -> None:
+    def refresh(self, progress: Progress, *, lazily: bool = False) -> None:
         """See ``Store.refresh``; nothing is derived here."""
 
     def save_grouping(self, grouping: Grouping, changes: Sequence[Change] = ()) -> None:

@@ -107,7 +107,7 @@ class View:
         walked: set[int] = set()
         left = list(range(len(queries)))
         while True:
-            found = graph.search(queries[left], fetch, count) if graph else None
+            found = graph.search(queries[left], fetch, self.rows) if graph else None
             where, cosines = found or nearest(self.rows, queries[left], min(fetch, most), among)
             for at, hits in zip(left, self._hits(where, cosines, k, passing), strict=True):
                 answers[at] = hits
