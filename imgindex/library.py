@@ -12,6 +12,7 @@ from . import seeing
 from .copied import Copied
 from .errors import LibraryDamagedError, PictureError, QueryError
 from .grouped import Grouped
+from .held import Held
 from .indexing import index
 from .queried import Queried
 from .records import QueryFailure, Term, no_progress
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from .watching import Round
 
 
-class Library(Grouped, Copied, Queried, Shown):
+class Library(Grouped, Copied, Held, Queried, Shown):
     """Pictures, their embeddings and their groups, in one place.
 
     >>> from imgindex import Library
@@ -106,6 +107,7 @@ class Library(Grouped, Copied, Queried, Shown):
         *,
         prune: bool = False,
         choice: Choice | None = None,
+        settle: bool = True,
         progress: Progress = no_progress,
     ) -> AddReport:
         """Index pictures: new and changed ones are embedded, all else is only looked at.
@@ -123,6 +125,9 @@ class Library(Grouped, Copied, Queried, Shown):
             choice: which of the files below the folders are taken. Of those that are known already
                 the others leave the results, until a run takes them again; they are not embedded
                 anew then, unless they were pruned.
+            settle: bring the graph up to date in the end. Otherwise that is put off until
+                ``settle``, or until so many pictures came that searching would suffer: those that
+                the graph lacks are compared one by one, and found all the same.
             progress: stages ``scan``, ``embed``, ``index`` and ``join``.
 
         Raises:
@@ -134,7 +139,7 @@ class Library(Grouped, Copied, Queried, Shown):
         """
         if isinstance(roots, str | os.PathLike):
             roots = [roots]
-        return index(self._resources, roots, progress, prune=prune, choice=choice)
+        return index(self._resources, roots, progress, prune=prune, choice=choice, settle=settle)
 
     def watch(
         self,

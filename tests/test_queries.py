@@ -20,15 +20,15 @@ from test_commands import PHOTOS, needs_photos
 from test_fetch import serving
 from typer.testing import CliRunner
 
-from imgindex import Library, PictureId, fetch, pixels, scan
+from imgindex import Library, PictureId, fetch, pixels, scan, searching
 from imgindex.cli import expression
 from imgindex.cli.app import app
 from imgindex.errors import QueryError, SettingError
-from imgindex.pages import Pages
+from imgindex.pages import Pages, Ranking
 from imgindex.records import AWAY, Box, Hit, QueryFailure, Term, Where, weighed, worded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from imgindex.asking import Query
     from imgindex.records import SearchResult
@@ -254,32 +254,63 @@ def test_filters_that_say_nothing_are_refused(field: str, value: Any, says: str)
 # Pages
 
 
-def test_a_later_page_goes_on_where_the_earlier_one_ended() -> None:
+def ranked(names: Iterable[str], *, version: str = "1", reach: int = 9) -> Ranking:
+    hits = [Hit(name, 0.5) for name in names]
+    return Ranking.of(hits, {}, reach=reach, ended=False, way="exact", version=version)
+
+
+def kept(pages: Pages, key: str) -> list[str]:
+    ranking = pages.get(key)
+    return [] if ranking is None else [hit.id for hit in ranking.hits(0, len(ranking.ids))]
+
+
+def test_a_longer_list_goes_on_where_the_shorter_one_ended() -> None:
+    first, longer = ranked("ac"), ranked("abcd", version="2", reach=50)
+    both = first.go_on(longer)
+    assert [hit.id for hit in both.hits(0, 9)] == list("acbd")  # b was missed the first time
+    assert (both.reach, both.version) == (50, "1")
+
+
+def test_what_drops_out_of_a_list_is_not_counted() -> None:
+    first = ranked("abcdef").cleared([1], 2)
+    assert [hit.id for hit in first.hits(0, 9)] == list("acdef")
+    assert first.checked == 2
+    again = first.cleared([], 4).cleared([0], 1)  # one vanished that had been there
+    assert [hit.id for hit in again.hits(0, 9)] == list("cdef")
+    assert again.checked == 3
+    assert again.cleared([3], 3).checked == 3
+
+
+def test_a_list_begins_anew_unless_it_would_begin_the_same() -> None:
     pages = Pages()
-    a, b, c, d = (Hit(name, 0.5) for name in "abcd")
-    assert pages.begin("q", [a, c]) == [a, c]
-    assert pages.go_on("q", [a, b, c, d]) == [a, c, b, d]  # b was missed the first time
-    assert pages.go_on("q", [a, b]) == [a, c, b, d]
-    assert pages.go_on("other", [b]) == [b]
-    assert pages.begin("q", [b]) == [b]
-    assert pages.go_on("q", [a, b]) == [b, a]
+    pages.keep("q", ranked("abcd"))
+    pages.begin("q", ranked("ab"))
+    assert kept(pages, "q") == list("abcd")
+    pages.begin("q", ranked("ac"))
+    assert kept(pages, "q") == list("ac")
+    pages.begin("q", ranked("a", version="2"))  # pictures may have come in between
+    assert kept(pages, "q") == ["a"]
+    assert kept(pages, "other") == []
 
 
 def test_pages_keep_so_many_hits_and_no_more() -> None:
     pages = Pages()
-    many = [Hit(str(at), 0.5) for at in range(150_000)]
-    more = [Hit("x", 0.5)]
-    assert len(pages.begin("first", many)) == 150_000
-    assert len(pages.go_on("first", more)) == 150_001  # told twice, counted once
-    pages.begin("second", many[:40_000])
-    assert len(pages.go_on("first", more)) == 150_001
-    pages.begin("third", many[:20_000])
-    assert len(pages.go_on("second", more)) == 1  # the oldest one is gone
-    assert len(pages.go_on("third", more)) == 20_001
-    assert len(pages.go_on("first", [])) == 150_001
-    pages.begin("long", many * 2)  # the newest stays, however long it is
-    assert len(pages.go_on("long", [])) == 300_000
-    assert len(pages.go_on("first", [])) == 0
+    many = [str(at) for at in range(600_000)]
+    pages.keep("first", ranked(many))
+    pages.keep("first", ranked(many))  # told twice, counted once
+    pages.keep("second", ranked(many[:300_000]))
+    assert len(kept(pages, "first")) == 600_000
+    pages.keep("first", ranked(many))
+    pages.keep("third", ranked(many[:200_000]))
+    assert kept(pages, "second") == []  # the oldest one is gone
+    assert len(kept(pages, "first")) == 600_000
+    pages.keep("long", ranked(map(str, range(1_200_000))))  # the newest stays, however long it is
+    assert len(kept(pages, "long")) == 1_200_000
+    assert kept(pages, "first") == kept(pages, "third") == []
+    for number in range(3000):
+        pages.keep(str(number), ranked("a"))
+    assert kept(pages, "2000") == ["a"]
+    assert kept(pages, "500") == []
 
 
 # Ids that are no files, rows as queries, and a search in steps
@@ -764,32 +795,144 @@ def test_pages_put_together_are_the_whole(library: Library, folder: Path, size: 
         assert cut.matches == tuple(match for match in best[3:] if match.score >= least)
 
 
-def test_pages_by_the_graph_do_not_overlap(tmp_path: Path, model_file: Path) -> None:
-    """While the first of them are compared and later ones walked."""
-    photos = tmp_path / "photos"
-    photos.mkdir()
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory, model_file: Path) -> Path:
+    """A library of 80 pictures, 20 of which show the same."""
+    folder = tmp_path_factory.mktemp("many")
+    (folder / "photos").mkdir()
     for seed in range(60):
-        (photos / f"{seed}.png").write_bytes(png(scene(seed, 48, 36)))
+        (folder / "photos" / f"{seed}.png").write_bytes(png(scene(seed, 48, 36)))
     for copy in range(20):  # the same pixels in other bytes: which comes first is anybody's guess
-        (photos / f"copy{copy}.png").write_bytes(png(scene(7, 48, 36)) + bytes([copy]))
-    with Library(tmp_path / "library", model=model_file, device="cpu") as library:
-        library.add([photos])
-    with Library(tmp_path / "library", model=model_file, device="cpu") as library:
-        query = photos / "9.png"
+        same = png(scene(7, 48, 36)) + bytes([copy])
+        (folder / "photos" / f"copy{copy}.png").write_bytes(same)
+    with Library(folder / "library", model=model_file, device="cpu") as library:
+        library.add([folder / "photos"])
+    return folder
+
+
+@pytest.mark.parametrize("step", [5, 1000])
+def test_pages_by_the_graph_do_not_overlap(
+    many: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """While the first of them are compared and later ones walked."""
+    monkeypatch.setattr(searching, "_FIRST_STEP", step)
+    with Library(many / "library", model=model_file, device="cpu") as library:
+        query = many / "photos" / "9.png"
         ways, seen = set(), list[str]()
         for offset in range(0, 81, 9):
-            for other in range(8):  # until the graph is loaded
-                library.search(photos / f"{other}.png", 1)
+            for other in range(16):  # until the graph is loaded
+                library.search(many / "photos" / f"{other}.png", 1)
             result = library.search(query, 9, offset=offset)
             ways.add(result.way)
             assert [match.rank for match in result.matches] == [
                 offset + at + 1 for at in range(len(result.matches))
             ]
             seen += [match.id for match in result.matches]
-        assert ways == {"exact", "hnsw"}
+        assert ways == ({"exact", "hnsw"} if step == 5 else {"exact"})
         assert len(seen) == len(set(seen)) == 80
         with pytest.raises(SettingError, match="offset must be at least 0"):
             library.search(query, offset=-1)
+
+
+@pytest.fixture
+def copied(many: Path, tmp_path: Path, model_file: Path) -> Iterator[tuple[Library, Path]]:
+    """The same library, whose pictures may go."""
+    shutil.copytree(many / "photos", tmp_path / "photos")
+    with Library(tmp_path / "library", model=model_file, device="cpu") as library:
+        library.add([tmp_path / "photos"])
+        yield library, tmp_path / "photos"
+
+
+def test_a_later_page_is_taken_from_what_was_found_before(
+    copied: tuple[Library, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, photos = copied
+    store = library._resources.store()
+    reaches, looked_up = list[int](), list[int]()
+    search, paths = store.search, store.paths
+
+    def searched(rows: Any, k: int, **more: Any) -> Any:
+        reaches.append(k)
+        return search(rows, k, **more)
+
+    def named(ids: Any, where: Any = None) -> Any:
+        looked_up.append(len(ids))
+        return paths(ids, where)
+
+    monkeypatch.setattr(searching, "_FIRST_STEP", 10)
+    monkeypatch.setattr(store, "search", searched)
+    monkeypatch.setattr(store, "paths", named)
+    whole = library.search(photos / "3.png", 80, exact=True).matches
+    assert reaches == [80]
+    fresh = Library(store, model=library.settings.model, device="cpu")
+    reaches.clear()
+    looked_up.clear()
+    pages: list[Any] = []
+    for offset in range(0, 81, 5):
+        pages += fresh.search(photos / "3.png", 5, offset=offset, exact=True).matches
+    assert [match.id for match in pages] == [match.id for match in whole]
+    assert reaches == [5, 10, 40, 160]
+    assert looked_up == [5] * 16 + [0]
+    reaches.clear()
+    again = fresh.search(photos / "3.png", 5, offset=40, exact=True)
+    assert again.matches == tuple(pages[40:45])
+    assert reaches == []
+    assert fresh.search(photos / "3.png", 5, exact=True).matches == tuple(pages[:5])
+    assert fresh.search(photos / "3.png", 5, offset=60, exact=True).matches == tuple(pages[60:65])
+    assert reaches == [5]  # the first page is always looked for anew
+
+
+def test_what_vanishes_between_pages_drops_out(copied: tuple[Library, Path]) -> None:
+    library, photos = copied
+    query = photos / "3.png"
+    whole = [match.path for match in library.search(query, 80, exact=True).matches]
+    gone = set(whole[2:5] + whole[20:23] + whole[40:60])
+    before = [library.search(query, 10, offset=at, exact=True).matches for at in (0, 10)]
+    for path in gone:
+        Path(path).unlink()
+    names = [match.path for page in before for match in page]
+    ranks = [match.rank for page in before for match in page]
+    while page := library.search(query, 10, offset=len(names), exact=True).matches:
+        names += [match.path for match in page]
+        ranks += [match.rank for match in page]
+    assert names == [*whole[:20], *(path for path in whole[20:] if path not in gone)]
+    assert ranks == list(range(1, len(names) + 1))
+    left = [path for path in whole if path not in gone]
+    for size in (7, 10):
+        fresh = Library(library._resources.store(), model=library.settings.model, device="cpu")
+        far = fresh.search(
+            query, size, offset=21, exact=True
+        ).matches  # what lies before is looked at, too
+        assert [match.path for match in far] == left[21 : 21 + size]
+        assert [m.path for m in fresh.search(query, 99, exact=True).matches] == left
+        every = [
+            fresh.search(query, size, offset=at, exact=True).matches for at in range(0, 60, size)
+        ]
+        assert [match.path for page in every for match in page] == left
+
+
+def test_pages_of_what_is_no_copy(copied: tuple[Library, Path]) -> None:
+    library, photos = copied
+    library.duplicates()
+    query = photos / "7.png"
+    whole = [match.path for match in library.search(query, 99, diverse=True, exact=True).matches]
+    assert len(whole) == 60
+    for size in (1, 7, 50):
+        fresh = Library(library._resources.store(), model=library.settings.model, device="cpu")
+        far = fresh.search(query, size, offset=30, diverse=True, exact=True).matches
+        assert [match.path for match in far] == whole[30 : 30 + size]
+        every = [
+            fresh.search(query, size, offset=at, diverse=True, exact=True).matches
+            for at in range(0, 61, size)
+        ]
+        assert [match.path for page in every for match in page] == whole
+    Path(whole[0]).unlink()  # another copy takes its place
+    again = [
+        match.path
+        for match in library.search(photos / "copy1.png", 99, diverse=True, exact=True).matches
+    ]
+    assert len(again) == 60
+    assert str(photos / "copy1.png") in again
 
 
 # The command

@@ -22,7 +22,7 @@ LAYERS = (
     {"web"},
     {"__init__"},
     {"library"},
-    {"grouped", "copied", "queried", "shown", "seeing", "watching"},
+    {"copied", "grouped", "held", "queried", "seeing", "shown", "watching"},
     {"indexing", "searching", "results", "exporting", "mapping", "deduplicating", "tidying"},
     {"telling", "asking", "copies", "bursts"},
     {"decisions"},

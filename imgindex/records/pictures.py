@@ -90,9 +90,10 @@ class IndexedFile(NamedTuple):
     missing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A picture found by a store, with its cosine to the query."""
+
+    # A tuple, as above: a search may make a hundred thousand.
 
     id: str
     score: float
