@@ -21,13 +21,14 @@ LAYERS = (
     {"cli"},
     {"__init__"},
     {"library"},
-    {"grouped", "copied", "seeing", "watching"},
-    {"indexing", "searching", "results", "exporting", "mapping", "deduplicating", "tidying"},
+    {"grouped", "copied", "seen", "watching"},
+    {"indexing", "searching", "results", "exporting", "mapping", "deduplicating", "tidying"}
+    | {"seeing"},
     {"telling", "asking", "copies", "bursts"},
     {"decisions"},
     {"regrouping"},
     {"resources", "quantizing"},
-    {"models"},
+    {"models", "insight"},
     {"inner"},
     {"scan", "absent", "pixels", "weights", "vgg16", "foreign", "download", "embed"}
     | {"grouping", "export", "store", "ahead", "pages", "fetch", "duplicates", "reranking"},

@@ -85,6 +85,8 @@ from .seen import (
     Explanation,
     Features,
     Frame,
+    LayerInfo,
+    Layers,
     Place,
 )
 
@@ -128,6 +130,8 @@ __all__ = [
     "GroupingSettings",
     "Hit",
     "IndexedFile",
+    "LayerInfo",
+    "Layers",
     "Match",
     "Member",
     "ModelCard",
