@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from . import scan
 from .ahead import ahead
 from .errors import LibraryNotFoundError, PictureError, QueryError, SettingError
-from .records import PictureId, Term, worded
+from .records import STANDARD_INPUT, PictureId, Term, worded
 
 if TYPE_CHECKING:
     from .records import Pixels, Rows
@@ -125,15 +125,19 @@ def identify_all(resources: Resources, pictures: Sequence[str | os.PathLike[str]
     ]
 
 
-def file_of(resources: Resources, picture: str | os.PathLike[str]) -> str:
-    """A file of a picture, which is given as that or as the id of an indexed one.
+def opened(resources: Resources, picture: str | os.PathLike[str] | bytes) -> tuple[str, bytes]:
+    """A picture's file and its bytes; it is given as those, or as the id of an indexed one.
 
     Raises:
-        QueryError: it is neither, or no file of the indexed picture is at its place any more.
+        QueryError: it is none of these, or no file of the indexed picture is at its place any more.
+        PictureError: the file cannot be read.
     """
+    if isinstance(picture, bytes):
+        resources.check_length(picture)
+        return STANDARD_INPUT, picture
     text, path = os.fspath(picture), absolute(picture)
     if _is_file(picture):
-        return path
+        return path, resources.load(path)[1]
     try:
         store = resources.store()
     except LibraryNotFoundError:
@@ -144,7 +148,7 @@ def file_of(resources: Resources, picture: str | os.PathLike[str]) -> str:
     found = _first_file(resources, picture_id)
     if found is None:
         raise QueryError(f"no file of the picture {text} is at its place any more")
-    return found[0]
+    return found
 
 
 def absolute(path: str | os.PathLike[str]) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from .embed import Embedder
+    from .insight import Insight
     from .pixels import Decoded
     from .records import Box, Found, ModelCard, Pixels, Rows
     from .store import Store
@@ -66,6 +67,7 @@ class Resources:
         self.max_bytes = int(min(self._max_megapixels * 8e6, 2.0**62)) + 2**26
         self.pages = Pages()
         self._embedder: Embedder | None = None
+        self._insight: Insight | None = None
         self._checked = False
         self._opening = threading.Lock()
         self._loading = threading.Lock()
@@ -126,6 +128,21 @@ class Resources:
         except LibraryNotFoundError:
             pinned = None
         return self._model(pinned)
+
+    def insight(self) -> Insight:
+        """The same model, ready to be looked into; the last one is kept.
+
+        Raises:
+            ModelNotFoundError: it is not here, or there is none to take.
+            ModelFileError: it cannot be read.
+        """
+        from .insight import Insight
+
+        path, card = self.model()
+        with self._loading:
+            if self._insight is None or self._insight.card != card:
+                self._insight = Insight(path.read_bytes(), card)
+            return self._insight
 
     def embedder(self) -> Embedder:
         """The loaded model.
@@ -266,6 +283,8 @@ class Resources:
 
     def close(self) -> None:
         """Let go of the store; it is opened again when it is needed, unless it came open."""
+        with self._loading:
+            self._insight = None
         with self._opening:
             if self._store is not None:
                 self._store.close()

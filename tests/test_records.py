@@ -35,6 +35,8 @@ from imgindex.records import (
     GroupingSettings,
     Hit,
     IndexedFile,
+    LayerInfo,
+    Layers,
     Match,
     Member,
     ModelCard,
@@ -217,6 +219,8 @@ RECORDS: list[Any] = [
     FRAME,
     Channel(0, 0.5, 0.5),
     PLACE,
+    LayerInfo("block1_pool", None, 64, 16, 16),
+    Layers("tiny", (LayerInfo("block1_conv1", 1, 64, 32, None),), ("block1_conv1",), None),
     Features("/a", "tiny", "block1_pool", (Channel(0, 0.5, 0.5),), MAPS, FRAME),
     Explanation("/a", "/b", 0.5, "tiny", "l", *(True, MAPS[0], MAPS[0], FRAME, FRAME, (PLACE,))),
 ]

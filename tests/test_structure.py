@@ -22,13 +22,14 @@ LAYERS = (
     {"web"},
     {"__init__"},
     {"library"},
-    {"copied", "grouped", "held", "queried", "seeing", "shown", "watching"},
-    {"indexing", "searching", "results", "exporting", "mapping", "deduplicating", "tidying"},
+    {"copied", "grouped", "held", "queried", "seen", "shown", "watching"},
+    {"indexing", "searching", "results", "exporting", "mapping", "deduplicating", "tidying"}
+    | {"seeing"},
     {"telling", "asking", "copies", "bursts"},
     {"decisions"},
     {"regrouping"},
     {"resources", "quantizing"},
-    {"models"},
+    {"models", "insight"},
     {"inner"},
     {"scan", "absent", "pixels", "weights", "vgg16", "foreign", "download", "embed"}
     | {"grouping", "export", "store", "ahead", "pages", "fetch", "duplicates", "reranking"},

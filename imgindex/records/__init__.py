@@ -86,6 +86,8 @@ from .seen import (
     Explanation,
     Features,
     Frame,
+    LayerInfo,
+    Layers,
     Place,
 )
 
@@ -129,6 +131,8 @@ __all__ = [
     "GroupingSettings",
     "Hit",
     "IndexedFile",
+    "LayerInfo",
+    "Layers",
     "Match",
     "Member",
     "ModelCard",
