@@ -3,6 +3,7 @@
 import { h, icon } from "./dom.js";
 import { listen, live } from "./live.js";
 import { href, route, start } from "./router.js";
+import { listenForFiles } from "./uploads.js";
 
 const PLACES = [
   ["/search", "Search", "search"],
@@ -68,5 +69,6 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 setUpTheme();
 showWork();
+listenForFiles();
 start();
 listen();
