@@ -3,15 +3,6 @@
 import { basename, number } from "./dom.js";
 import { bytes, folderOf, taken } from "./words.js";
 
-const KINDS = {
-  exact: "the same bytes",
-  pixels: "the same pixels",
-  near: "made from it, or it from this",
-};
-
-/** What a copy is of the best one, in words. */
-export const kindWords = (file) => KINDS[file.kind] ?? file.kind;
-
 const pixels = (item) => (item ? item.width * item.height : 0);
 
 const most = (values) => {

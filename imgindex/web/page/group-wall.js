@@ -15,7 +15,7 @@ import { activeJob, jobProgress, startJob } from "./work.js";
 const LARGE = 1.5; // times the median size
 const LARGE_SHARE = 0.25; // of all groups, at most
 const ORDERS = {
-  size: ["Largest first", (a, b) => b.size - a.size || a.id - b.id],
+  size: ["By size", (a, b) => b.size - a.size || a.id - b.id],
   name: ["By name", (a, b) => groupName(a).localeCompare(groupName(b), "en-GB", { numeric: true })],
 };
 
