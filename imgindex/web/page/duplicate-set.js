@@ -29,26 +29,26 @@ function card(set, at, { state, items, rows, onchoose, onkeep }) {
   const chosen = state.chosen === at;
   const keeps = state.also.has(file.path);
   const best = file.path === set.best;
-  const also = !chosen && h("label", { class: "choice" }, h("input", { type: "checkbox", checked: keeps, onchange: () => onkeep(file.path) }), h("span", null, "Keep this too"));
+  const also = !chosen && h("label", { class: "choice push" }, h("input", { type: "checkbox", checked: keeps, onchange: () => onkeep(file.path) }), h("span", null, "Keep, too"));
   return h(
-    "li",
+    "div",
     { class: `copy${chosen ? " chosen" : keeps ? "" : " going"}` },
     h(
       "div",
       { class: "copy-picture" },
-      h("button", { type: "button", class: "copy-choose", role: "radio", "aria-checked": chosen, tabindex: chosen ? 0 : -1, "aria-label": `Keep ${basename(file.path)}${best ? ", the best" : ""}`, onclick: () => onchoose(at) }, large(file)),
+      h("button", { type: "button", class: "copy-choose", role: "radio", "aria-checked": String(chosen), tabindex: chosen ? 0 : -1, "aria-label": `Keep ${basename(file.path)}${best ? ", the best" : ""}`, onclick: () => onchoose(at) }, large(file)),
       button("See it large", () => view(set.files.map((one) => one.id), at), { icon: "fit", bare: true, class: "round small copy-open" }),
     ),
     h(
       "div",
       { class: "bar copy-state" },
-      best ? h("span", { class: "tag good", title: set.why }, "Best") : h("span", { class: "tag" }, kindWords(file)),
+      best ? h("span", { class: "tag good" }, "Best") : h("span", { class: "tag" }, kindWords(file)),
       h("span", { class: "count" }, chosen ? "stays" : keeps ? "stays, too" : "goes"),
+      also,
     ),
-    best && h("p", { class: "hint" }, set.why),
-    set.stays.includes(file.path) && h("p", { class: "hint" }, "It shows more than the best one, or is larger."),
-    also,
     items.size > 0 && factList(rows, at),
+    best && h("p", { class: "hint" }, `The best: ${set.why}.`),
+    set.stays.includes(file.path) && h("p", { class: "hint" }, "It shows more than the best one, or is larger."),
   );
 }
 
@@ -59,7 +59,7 @@ function card(set, at, { state, items, rows, onchoose, onkeep }) {
  */
 export function sideBySide(set, options) {
   const rows = facts(set.files, options.items);
-  return h("ul", { class: "copies", role: "radiogroup", "aria-label": "Which copy to keep", style: { "--copies": set.files.length } }, set.files.map((_, at) => card(set, at, { ...options, rows })));
+  return h("div", { class: "copies", role: "radiogroup", "aria-label": "Which copy to keep", style: { "--copies": set.files.length } }, set.files.map((_, at) => card(set, at, { ...options, rows })));
 }
 
 /** The copy that a chosen one is compared with: the best, or the one most like it. */

@@ -88,7 +88,7 @@ class Duplicates {
         if (item) this.items.set(id, item);
       }),
     );
-    if (wanted.length && set === this.set && !this.signal.aborted) this.draw();
+    if (wanted.length && set === this.set && this.mode === "side" && !this.signal.aborted) this.draw();
   }
 
   draw() {
@@ -109,7 +109,7 @@ class Duplicates {
       return;
     }
     const held = this.stage.contains(document.activeElement) && document.activeElement.getAttribute("role") === "radio";
-    this.stage.replaceChildren(this.#heading(), this.#pictures(), this.#actions());
+    this.stage.replaceChildren(this.#heading(), this.#pictures());
     if (held) this.stage.querySelector('[role="radio"][aria-checked="true"]')?.focus({ preventScroll: true });
     this.strip.replaceChildren(filmstrip(this.sets, this.at, this.review, (at) => this.go(at)));
     const now = this.strip.querySelector("[aria-current]");
@@ -132,7 +132,8 @@ class Duplicates {
       { class: "head set-head" },
       h("h2", null, `Set ${number(this.at + 1)}`, h("span", { class: "count" }, ` of ${number(this.total)} · ${counted(this.set.files.length, "file")}`)),
       said && h("span", { class: "tag good" }, said),
-      h("div", { class: "split push", role: "group", "aria-label": "How to compare" }, Object.entries(MODES).map(([mode, label]) => button(label, () => this.turnMode(mode), { class: "small", "aria-pressed": mode === this.mode }))),
+      this.#actions(),
+      h("div", { class: "split", role: "group", "aria-label": "How to compare" }, Object.entries(MODES).map(([mode, label]) => button(label, () => this.turnMode(mode), { class: "small", "aria-pressed": String(mode === this.mode) }))),
     );
   }
 
@@ -155,13 +156,13 @@ class Duplicates {
 
   #actions() {
     const { going } = this;
-    const keep = this.service.aside ? `Keep, put ${counted(going.length, "file")} aside` : `Keep, ${counted(going.length, "file")} may go`;
+    const keep = this.service.aside ? `Keep, put ${number(going.length)} aside` : `Keep, ${number(going.length)} may go`;
     return h(
       "div",
       { class: "bar set-actions" },
       button("Previous", () => this.go(this.at - 1), { icon: "left", bare: true, disabled: this.at === 0, title: "Previous (up)" }),
       button(keep, () => this.keep(), { icon: "check", class: "primary", disabled: going.length === 0, title: "K" }),
-      button("Not duplicates", () => this.distinct(), { icon: "close", disabled: this.ids.length < 2, title: this.ids.length < 2 ? "They hold the same bytes" : "N" }),
+      button("Not copies", () => this.distinct(), { icon: "close", disabled: this.ids.length < 2, title: this.ids.length < 2 ? "They hold the same bytes" : "N" }),
       button("Next", () => this.go(this.at + 1), { icon: "right", bare: true, disabled: this.at >= this.total - 1, title: "Next (down)" }),
     );
   }
