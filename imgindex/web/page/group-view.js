@@ -65,7 +65,7 @@ class GroupView {
       label: `Pictures of ${groupName(this.group)}`,
       load: (offset, limit, signal) => this.#load(offset, limit, signal),
       name: (item) => `${(item.paths[0] ?? item.id).split(/[\\/]/).at(-1)}${item.exemplar ? ", typical of the group" : ""}`,
-      note: (item) => (item.id === this.group.cover ? "cover" : item.exemplar ? "typical" : ""),
+      note: (item) => (item.id === this.group.cover ? "cover" : ""),
       buttons: [...(this.id === NOISE ? [] : [{ label: "Use as cover", icon: "library", key: "c", act: (item) => chooseCover(this.group, item.id) }]), usualButtons[0]],
       actions: this.#actions(),
       onopen: (index) => view(this.grid, index),
