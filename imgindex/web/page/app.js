@@ -3,6 +3,7 @@
 import { h, icon } from "./dom.js";
 import { listen } from "./live.js";
 import { href, route, start } from "./router.js";
+import { listenForFiles } from "./uploads.js";
 import { progressChip } from "./work.js";
 
 const PLACES = [
@@ -59,5 +60,6 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 });
 setUpTheme();
 progressChip(document.querySelector(".working"));
+listenForFiles();
 start();
 listen();

@@ -176,7 +176,7 @@ export async function confirm(title, { text, yes = "Yes", danger = false } = {})
   const asked = dialog({
     title,
     body: text && h("p", null, text),
-    actions: [{ label: "Cancel", value: false, act: () => undefined }, { label: yes, value: true, kind: danger ? "primary danger" : "primary" }],
+    actions: [{ label: "Cancel" }, { label: yes, value: true, kind: danger ? "primary danger" : "primary" }],
   });
   return (await asked.result) === true;
 }
