@@ -13,9 +13,11 @@ from .copied import Copied
 from .errors import LibraryDamagedError, PictureError, QueryError
 from .grouped import Grouped
 from .indexing import index
+from .queried import Queried
 from .records import QueryFailure, Term, no_progress
 from .resources import Resources
 from .searching import Wanted, check_recall, search
+from .shown import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from .watching import Round
 
 
-class Library(Grouped, Copied):
+class Library(Grouped, Copied, Queried, Shown):
     """Pictures, their embeddings and their groups, in one place.
 
     >>> from imgindex import Library
@@ -184,7 +186,8 @@ class Library(Grouped, Copied):
 
         Args:
             query: a picture file, which need not be in the library; the id of an indexed picture
-                (its beginning is enough where it is unique); the bytes of a picture file; a
+                (its beginning is enough where it is unique), as a ``PictureId`` where no file of
+                that name shall count; the bytes of a picture file; an embedding, float32 [d]; a
                 ``Term``, which can name a part of a picture; or several terms, whose weighted sum
                 is looked for: what is like all of them, and unlike those of negative weight.
             k: how many matches at most. A whole picture of the library finds itself first.

@@ -229,7 +229,15 @@ class Resources:
 
     def thumbnail(self, path: str, side: int) -> bytes:
         """A small JPEG of a file; see ``pixels.thumbnail``."""
-        return pixels.thumbnail(self.load(path)[1], side, max_megapixels=self._max_megapixels)
+        return self.preview(self.load(path)[1], side)
+
+    def preview(self, data: bytes, side: int) -> bytes:
+        """A small JPEG of a picture; see ``pixels.thumbnail``."""
+        return pixels.thumbnail(data, side, max_megapixels=self._max_megapixels)
+
+    def look(self, data: bytes, side: int) -> Decoded:
+        """Decode a picture to a square, to learn what it is; see ``pixels.decode``."""
+        return pixels.decode(data, size=side, fit="squash", max_megapixels=self._max_megapixels)
 
     def held(self, picture_id: str) -> bytes:
         """The bytes of a picture of the library, out of a file that still holds them.
@@ -254,10 +262,7 @@ class Resources:
 
     def sketch(self, data: bytes) -> bytes:
         """The sketch of a picture; see ``pixels.Decoded``."""
-        side = SKETCH_SIDE * 4
-        return pixels.decode(
-            data, size=side, fit="squash", max_megapixels=self._max_megapixels
-        ).sketch
+        return self.look(data, SKETCH_SIDE * 4).sketch
 
     def close(self) -> None:
         """Let go of the store; it is opened again when it is needed, unless it came open."""

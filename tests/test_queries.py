@@ -20,7 +20,7 @@ from test_commands import PHOTOS, needs_photos
 from test_fetch import serving
 from typer.testing import CliRunner
 
-from imgindex import Library, fetch, pixels, scan
+from imgindex import Library, PictureId, fetch, pixels, scan
 from imgindex.cli import expression
 from imgindex.cli.app import app
 from imgindex.errors import QueryError, SettingError
@@ -280,6 +280,142 @@ def test_pages_keep_so_many_hits_and_no_more() -> None:
     pages.begin("long", many * 2)  # the newest stays, however long it is
     assert len(pages.go_on("long", [])) == 300_000
     assert len(pages.go_on("first", [])) == 0
+
+
+# Ids that are no files, rows as queries, and a search in steps
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory, model_file: Path) -> Path:
+    """A library of a dozen drawn scenes in the folder ``pictures`` beside it."""
+    folder = tmp_path_factory.mktemp("drawn")
+    (folder / "pictures").mkdir()
+    for seed in range(12):
+        (folder / "pictures" / f"{seed}.png").write_bytes(png(scene(seed, 48, 36)))
+    with Library(folder / "library", model=model_file, device="cpu") as library:
+        library.add([folder / "pictures"])
+    return folder
+
+
+@pytest.fixture
+def small(drawn: Path, model_file: Path) -> Iterator[Library]:
+    with Library(drawn / "library", model=model_file, device="cpu") as library:
+        yield library
+
+
+def test_a_picture_id_is_never_a_file(
+    small: Library, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (drawn / "pictures" / f"{seed}.png" for seed in (0, 1))
+    known = PictureId(id_of(first))
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(second, known)
+    assert small.search(str(known), 1).matches[0].path == str(second)  # the file of that name
+    result = small.search(known, 3)
+    assert result.query == known
+    assert result.matches == small.search(first, 3).matches
+    both = small.search([Term(known), Term(str(known))], 2)
+    assert {Path(match.path).name for match in both.matches} == {"0.png", "1.png"}
+    half = Box(0, 0, 50, 50, percent=True)
+    ways = [small.search(Term(one, box=half), 12).matches for one in (known, first)]
+    assert ways[0] == ways[1]
+    assert small.together([known, PictureId(id_of(second))]).pictures == (known, id_of(second))
+    assert small.features(known).picture == str(first)
+
+
+def test_picture_ids_are_looked_up_at_once_and_without_the_file_system(
+    small: Library, drawn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [PictureId(id_of(drawn / "pictures" / f"{seed}.png")) for seed in range(5)]
+    store = small._resources.store()
+    calls: list[Any] = []
+    look_up = store.vectors
+
+    def counted(some: Any) -> Any:
+        calls.append(some)
+        return look_up(some)
+
+    monkeypatch.setattr(store, "vectors", counted)
+    for name in ("lexists", "isdir"):
+        monkeypatch.setattr(f"os.path.{name}", None)
+    answers = list(small.search_many([*ids, PictureId("f" * 32), PictureId("~")], 1))
+    assert [a.matches[0].id for a in answers if not isinstance(a, QueryFailure)] == ids
+    assert len(calls) == 1
+    assert answers[5:] == [
+        QueryFailure("f" * 32, f"no indexed picture has the id {'f' * 32}"),
+        QueryFailure("~", "no indexed picture has the id ~"),
+    ]
+    for unknown in (lambda one: small.together([ids[0], one]), small.features, small.see):
+        with pytest.raises(QueryError, match="no indexed picture has the id beef"):
+            unknown(PictureId("beef"))
+    half = Box(0, 0, 50, 50, percent=True)
+    with pytest.raises(QueryError, match="no indexed picture has the id beef"):
+        small.search(Term(PictureId("beef"), box=half))
+
+
+def test_a_row_is_a_query(small: Library, drawn: Path) -> None:
+    pictures = [str(drawn / "pictures" / f"{seed}.png") for seed in (3, 4)]
+    rows = [vectors(small)[id_of(Path(one))] for one in pictures]
+    result = small.search(rows[0], 5)
+    assert result.query == "a vector"
+    expected = small.search(pictures[0], 5).matches
+    assert [match.id for match in result.matches] == [match.id for match in expected]
+    longer = small.search(rows[0] * np.float32(7), 5).matches
+    assert [m.score for m in longer] == pytest.approx([m.score for m in expected], abs=1e-6)
+    mixed = small.search([Term(rows[0], name="a"), Term(rows[1], AWAY, name="b")], 5)
+    assert mixed.query == "a - b"
+    told = small.search([Term(pictures[0]), Term(pictures[1], AWAY)], 5).matches
+    assert [match.id for match in mixed.matches] == [match.id for match in told]
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (np.ones(3, np.float32), r"a vector has shape \(3,\); it takes \(256,\) here"),
+        (np.ones((1, 256), np.float32), r"shape \(1, 256\)"),
+        (np.zeros(256, np.float32), "length 0; give finite numbers, not all 0"),
+        (np.full(256, np.nan, np.float32), "length nan"),
+        (np.full(256, np.inf, np.float32), "length inf"),
+        (np.full(256, 1e200), "length inf"),
+        (np.array(["a"] * 256), "neither a picture nor an array of numbers"),
+    ],
+    ids=["short", "matrix", "zero", "nan", "infinite", "huge", "words"],
+)
+def test_what_is_no_row_is_told(small: Library, row: Any, says: str) -> None:
+    with pytest.raises(QueryError, match=says):
+        small.search(row)
+    with pytest.raises(QueryError, match=says):
+        small.see(Term(row))
+    with pytest.raises(SettingError, match="a vector has no parts"):
+        Term(row, box=Box(0, 0, 1, 1))
+
+
+def test_a_search_can_be_taken_in_steps(small: Library, drawn: Path) -> None:
+    known = drawn / "pictures" / "5.png"
+    expected = vectors(small)[id_of(known)]
+    for one in (known, str(known), known.read_bytes(), PictureId(id_of(known)), Term(expected)):
+        np.testing.assert_allclose(small.see(one), expected, atol=1e-7)
+    half = Box(0, 0, 50, 50, percent=True)
+    queries: list[Any] = [jpeg(scene(77)), Term(known, box=half), Term(png(scene(78)), -1)]
+    seen: list[Any] = [small.see(query) for query in queries]
+    assert [(one.shape, str(one.dtype)) for one in seen] == [((32, 32, 3), "uint8")] * 3
+    assert small.batch >= 1
+    rows = small.embed(seen)
+    assert rows.shape == (3, 256)
+    for query, row in zip(queries[:2], rows, strict=False):
+        mine, theirs = small.search(row, 5).matches, small.search(query, 5).matches
+        assert [match.id for match in mine] == [match.id for match in theirs]
+        assert [m.score for m in mine] == pytest.approx([m.score for m in theirs], abs=1e-5)
+    assert small.embed([]).shape == (0, 256)
+    for wrong in (seen[0][:5], seen[0].astype(np.float32), rows[0]):
+        with pytest.raises(SettingError, match="must be uint8"):
+            small.embed([wrong])
+    with pytest.raises(QueryError, match="cannot read -: not a picture"):
+        small.see(b"nothing")
+    with pytest.raises(QueryError, match="lies outside the picture"):
+        small.see(Term(known, box=Box(900, 900, 10, 10)))
+    with pytest.raises(QueryError, match="there is no file"):
+        small.see("nowhere.png")
 
 
 # Real photos

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from .base import Skipped, Way
+from .base import Skipped, Way  # noqa: TC001 - the service's description reads the annotations
 
 
 class Found(NamedTuple):

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Maps: TypeAlias = NDArray[np.float32]
-    Rectangle: TypeAlias = tuple[int, int, int, int]
+
+Rectangle: TypeAlias = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
