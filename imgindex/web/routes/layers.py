@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -89,7 +89,6 @@ class ExplanationAnswer:
 )
 async def layers(service: Serving) -> Json:
     """Those whose maps can be looked at."""
-
     return Json(await service.looking.run(service.library.layers))
 
 
@@ -177,7 +176,9 @@ async def explain(
     k: Annotated[int, Query(ge=1, le=50, description="Pairs of places to name at most.")] = 6,
 ) -> Json:
     """The places of two pictures that match, and what each adds to their cosine."""
-    return Json(await _explanation(service, a, b, k))
+    found = await _explanation(service, a, b, k)
+    told = {field.name: getattr(found, field.name) for field in fields(ExplanationAnswer)}
+    return Json(told)
 
 
 @router.get(
