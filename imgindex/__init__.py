@@ -9,8 +9,8 @@
 
 from .errors import ImgindexError
 from .library import Library
-from .records import Box, Term, Where
+from .records import Box, PictureId, Term, Where
 from .store import open_store
 
-__all__ = ["Box", "ImgindexError", "Library", "Term", "Where", "open_store"]
+__all__ = ["Box", "ImgindexError", "Library", "PictureId", "Term", "Where", "open_store"]
 __version__ = "0.1.0"

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, TypeAlias
 from . import scan
 from .ahead import ahead
 from .errors import LibraryNotFoundError, PictureError, QueryError, SettingError
-from .records import Term, worded
+from .records import STANDARD_INPUT, PictureId, Term, worded
 
 if TYPE_CHECKING:
     from .records import Pixels, Rows
     from .resources import Resources
     from .store import Store
 
-Query: TypeAlias = str | os.PathLike[str] | bytes | Term | Sequence[Term]
-"""A file, an id or its beginning, the bytes of a file, or terms to be weighed together."""
+Query: TypeAlias = "str | os.PathLike[str] | bytes | Rows | Term | Sequence[Term]"
+"""A file, an id or its beginning, the bytes of a file, an embedding, or terms to be weighed."""
 
 _ID = re.compile(r"[0-9a-fA-F]{4,32}")
 _WHOLE_ID = re.compile(r"[0-9a-f]{32}")
@@ -84,6 +84,15 @@ def asked(resources: Resources, queries: Sequence[Query]) -> list[Asked]:
     return [_weighed(terms, list(islice(left, len(terms)))) for terms in expressions]
 
 
+def look(resources: Resources, term: Term) -> Pixels | Rows:
+    """See one picture, and leave it to the caller to embed it; see ``Library.see``."""
+    (one,) = _seen(resources, [term])
+    found = one.row if one.pixels is None else one.pixels
+    if found is None:
+        raise QueryError(one.error)
+    return found
+
+
 def identify(resources: Resources, picture: str | os.PathLike[str]) -> str:
     """The id of a picture of the library, which is given as a file or as the beginning of an id.
 
@@ -102,15 +111,33 @@ def identify(resources: Resources, picture: str | os.PathLike[str]) -> str:
     return picture_id
 
 
-def file_of(resources: Resources, picture: str | os.PathLike[str]) -> str:
-    """A file of a picture, which is given as that or as the id of an indexed one.
+def identify_all(resources: Resources, pictures: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """The ids of many pictures; see ``identify``. Whole ids are looked up at once.
 
     Raises:
-        QueryError: it is neither, or no file of the indexed picture is at its place any more.
+        QueryError: as ``identify`` has it.
     """
+    whole = {one for one in pictures if isinstance(one, str) and _is_whole_id(one)}
+    known = resources.store().paths(whole) if whole else {}
+    return [
+        one if isinstance(one, str) and one in known else identify(resources, one)
+        for one in pictures
+    ]
+
+
+def opened(resources: Resources, picture: str | os.PathLike[str] | bytes) -> tuple[str, bytes]:
+    """A picture's file and its bytes; it is given as those, or as the id of an indexed one.
+
+    Raises:
+        QueryError: it is none of these, or no file of the indexed picture is at its place any more.
+        PictureError: the file cannot be read.
+    """
+    if isinstance(picture, bytes):
+        resources.check_length(picture)
+        return STANDARD_INPUT, picture
     text, path = os.fspath(picture), absolute(picture)
     if _is_file(picture):
-        return path
+        return path, resources.load(path)[1]
     try:
         store = resources.store()
     except LibraryNotFoundError:
@@ -121,7 +148,7 @@ def file_of(resources: Resources, picture: str | os.PathLike[str]) -> str:
     found = _first_file(resources, picture_id)
     if found is None:
         raise QueryError(f"no file of the picture {text} is at its place any more")
-    return found[0]
+    return found
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
@@ -132,9 +159,9 @@ def absolute(path: str | os.PathLike[str]) -> str:
 def _terms(query: Query) -> Sequence[Term]:
     if isinstance(query, Term):
         return [query]
-    if isinstance(query, str | bytes | os.PathLike):
-        return [Term(query)]
-    return query
+    if isinstance(query, Sequence) and not isinstance(query, str | bytes):
+        return query
+    return [Term(query)]
 
 
 def _weighed(terms: Sequence[Term], seen: Sequence[_Seen]) -> Asked:
@@ -149,8 +176,7 @@ def _weighed(terms: Sequence[Term], seen: Sequence[_Seen]) -> Asked:
         if one.row is None:
             return Asked(text, error=one.error)
     if alone:
-        path = "" if isinstance(alone.picture, bytes) else absolute(alone.picture)
-        return Asked(text, seen[0].row, seen[0].id, path)
+        return Asked(text, seen[0].row, seen[0].id, _path(alone))
     # Only their proportions count; those of the largest and smallest floats would overflow.
     largest = max(abs(term.weight) for term in terms)
     weights = [term.weight / largest for term in terms]
@@ -162,30 +188,75 @@ def _weighed(terms: Sequence[Term], seen: Sequence[_Seen]) -> Asked:
     return Asked(text, (total / length).astype(np.float32))
 
 
+def _path(term: Term) -> str:
+    """The file that a term names, if it is one."""
+    if isinstance(term.picture, PictureId) or not isinstance(term.picture, str | os.PathLike):
+        return ""
+    return absolute(term.picture)
+
+
 def _seen(resources: Resources, terms: Sequence[Term]) -> list[_Seen]:
-    ids = {
-        term.picture
-        for term in terms
-        if isinstance(term.picture, str)
-        and term.box is None
-        and _WHOLE_ID.fullmatch(term.picture)
-        and not os.path.lexists(term.picture)
-    }
-    known = dict(zip(*resources.store().vectors(ids), strict=True)) if ids else {}
-
-    def is_known(term: Term) -> bool:
-        return isinstance(term.picture, str) and term.box is None and term.picture in known
-
-    others = [term for term in terms if not is_known(term)]
+    ids = [_whole_id(term) for term in terms]
+    asked_for = {one for one in ids if one is not None}
+    known = dict(zip(*resources.store().vectors(asked_for), strict=True)) if asked_for else {}
+    found = [
+        _at_once(resources, term, None if one is None else known.get(one))
+        for term, one in zip(terms, ids, strict=True)
+    ]
+    others = [term for term, one in zip(terms, found, strict=True) if one is None]
     if len(others) < _WORTH_THREADS:
         read = iter([_see(resources, term) for term in others])
     else:
         threads = min(len(others), os.cpu_count() or 1)
         read = ahead(partial(_see, resources), others, threads=threads, depth=len(others))
-    return [
-        _Seen(str(term.picture), known[str(term.picture)]) if is_known(term) else next(read)
-        for term in terms
-    ]
+    return [next(read) if one is None else one for one in found]
+
+
+def _whole_id(term: Term) -> str | None:
+    """The whole id that a term is; any other text may be a file, or the beginning of one."""
+    picture = term.picture
+    if isinstance(picture, PictureId):
+        return picture
+    whole = isinstance(picture, str) and term.box is None and _is_whole_id(picture)
+    return str(picture) if whole else None
+
+
+def _at_once(resources: Resources, term: Term, row: Rows | None) -> _Seen | None:
+    """What a term is, where nothing has to be read for it; else None.
+
+    Args:
+        resources: the store.
+        term: the term.
+        row: of the present picture that it names by its whole id.
+    """
+    picture = term.picture
+    if isinstance(picture, str):
+        if row is None and isinstance(picture, PictureId):
+            return _Seen(error=_unknown(picture))
+        return _Seen(str(picture), row) if row is not None and term.box is None else None
+    return None if isinstance(picture, bytes | os.PathLike) else _given(resources, term)
+
+
+def _unknown(picture_id: str) -> str:
+    return f"no indexed picture has the id {picture_id}"
+
+
+def _given(resources: Resources, term: Term) -> _Seen:
+    """Check a row that was given, and bring its length to 1."""
+    import numpy as np
+
+    row, dimension = term.picture, resources.filled()[1].dimension
+    if not isinstance(row, np.ndarray) or row.dtype.kind not in "fiu":
+        return _Seen(error=f"{term.called} is neither a picture nor an array of numbers")
+    if row.shape != (dimension,):
+        return _Seen(error=f"{term.called} has shape {row.shape}; it takes {(dimension,)} here")
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = float(np.linalg.norm(row.astype(np.float64)))
+    if not 0 < length < math.inf:
+        return _Seen(
+            error=f"{term.called} has the length {length:g}; give finite numbers, not all 0"
+        )
+    return _Seen(row=(row / length).astype(np.float32))
 
 
 def _see(resources: Resources, term: Term) -> _Seen:
@@ -205,6 +276,8 @@ def _recognised(resources: Resources, term: Term) -> _Seen:
     if isinstance(picture, bytes):
         resources.check_length(picture)
         return _from_bytes(resources, picture, term)
+    if not isinstance(picture, str | os.PathLike):
+        return _given(resources, term)
     if _is_file(picture):
         return _from_bytes(resources, resources.load(absolute(picture))[1], term)
     picture_id, row = _from_id(resources.store(), os.fspath(picture))
@@ -218,9 +291,15 @@ def _recognised(resources: Resources, term: Term) -> _Seen:
     return _from_bytes(resources, found[1], term)
 
 
+def _is_whole_id(text: str) -> bool:
+    if isinstance(text, PictureId):
+        return True
+    return _WHOLE_ID.fullmatch(text) is not None and not os.path.lexists(text)
+
+
 def _is_file(query: str | os.PathLike[str]) -> bool:
     # Path's raises for names that are too long.
-    return os.path.isfile(absolute(query))  # noqa: PTH113
+    return not isinstance(query, PictureId) and os.path.isfile(absolute(query))  # noqa: PTH113
 
 
 def _from_bytes(resources: Resources, data: bytes, term: Term) -> _Seen:
@@ -233,6 +312,11 @@ def _from_bytes(resources: Resources, data: bytes, term: Term) -> _Seen:
 
 
 def _from_id(store: Store, text: str) -> tuple[str, Rows]:
+    if isinstance(text, PictureId):
+        here, rows = store.vectors([text])
+        if not here:
+            raise QueryError(_unknown(text))
+        return here[0], rows[0]
     if _WEB.match(text):
         raise QueryError(f"{text} lies on the web; fetch it with: imgindex search --allow-url")
     if os.path.isdir(absolute(text)):  # noqa: PTH112 - as in _is_file

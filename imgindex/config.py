@@ -37,12 +37,14 @@ class Settings:
     Attributes:
         library: folder or URL of the library.
         models: folder that holds pulled and imported models.
+        thumbnails: folder that keeps small forms of pictures.
         model: name or file of the model, or None for the default.
         device: ``auto``, ``cpu``, ``openvino``, ``cuda``, ``cuda:N`` or ``tensorrt``.
     """
 
     library: str
     models: Path
+    thumbnails: Path
     model: str | None = None
     device: str = "auto"
 
@@ -86,6 +88,7 @@ class Settings:
         return cls(
             library=os.fspath(chosen["library"] or data / "library"),
             models=cache / "models",
+            thumbnails=cache / "thumbnails",
             model=str(chosen["model"]) if chosen["model"] else None,
             device=str(chosen["device"] or "auto"),
         )

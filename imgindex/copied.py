@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .asking import identify
-from .copies import looked_for, told
+from .asking import identify_all
+from .copies import check_kind, looked_for, told, unexamined
 from .decisions import decide
 from .errors import SettingError
-from .records import no_progress
+from .records import Duplicates, no_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .records import Burst, CopyKind, Decision, Duplicates, Progress
+    from .records import Burst, CopyKind, Decision, Progress
     from .resources import Resources
     from .tidying import Tidied
 
@@ -47,6 +47,30 @@ class Copied:
 
         return find(self._resources, up_to, progress)
 
+    def known_duplicates(self, up_to: CopyKind = "near") -> Duplicates:
+        """Tell the copies that were found so far, without looking at any picture.
+
+        Copies of the same bytes are always known; ``unexamined`` tells of how many pictures others
+        were not looked for yet. Only the files of the sets are looked at, whether they are there
+        and of the size and time that they had; nothing is written.
+
+        Args:
+            up_to: see ``duplicates``.
+
+        Raises:
+            SettingError: there is no such kind.
+            LibraryNotFoundError: there is no library.
+        """
+        check_kind(up_to)
+        return Duplicates(*told(self._resources.filled()[0], up_to))
+
+    def unexamined(self) -> int:
+        """How many pictures there are whose copies were not looked for; see ``duplicates``.
+
+        Those that cannot be read are among them every time.
+        """
+        return unexamined(self._resources.store())
+
     def tidy(
         self,
         found: Duplicates,
@@ -78,6 +102,37 @@ class Copied:
         if place is None:
             raise SettingError("name a folder to move the copies to")
         return carry_out(self._resources, found.sets, place, progress)
+
+    def put_aside(
+        self,
+        keep: str | os.PathLike[str],
+        files: Sequence[str | os.PathLike[str]],
+        folder: str | os.PathLike[str],
+    ) -> Tidied:
+        """Put some files of one set of copies aside, whichever of them is to stay; see ``tidy``.
+
+        A file that the kept one cannot stand for, because it shows more or is larger, stays too.
+
+        Args:
+            keep: the file that stays.
+            files: those that go, all known to be copies of it.
+            folder: where they go, each to the path that it has below the folder that holds all
+                files of the library.
+
+        Returns:
+            What was moved, and what stayed and why.
+
+        Raises:
+            QueryError: the files are not in one set of copies, as known, or have changed since
+                they were indexed; or the one to stay lies in the folder.
+            SettingError: no files are named, or the one to stay is among them.
+            ExportError: the folder cannot be made.
+            LibraryBusyError: another process is writing to the library; nothing is moved.
+        """
+        from .tidying import put_aside
+
+        going = [os.fspath(one) for one in files]
+        return put_aside(self._resources, os.fspath(keep), going, os.fspath(folder))
 
     def save_duplicates(
         self, found: Duplicates, target: str | os.PathLike[str], *, force: bool = False
@@ -127,5 +182,5 @@ class Copied:
             QueryError: one is not a picture of the library.
             SettingError: there are fewer than two different ones.
         """
-        ids = [identify(self._resources, picture) for picture in pictures]
+        ids = identify_all(self._resources, pictures)
         return decide(self._resources.store(), "distinct", pictures=ids)

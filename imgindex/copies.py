@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from . import scan
-from .errors import QueryError
-from .records import Copy, CopyKind, DuplicateSet, Found, Skipped
+from .errors import QueryError, SettingError
+from .records import Copy, CopyKind, DuplicateSet, Skipped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from .records import IndexedFile, Picture, Twin
     from .store import Store
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 KINDS: tuple[CopyKind, ...] = get_args(CopyKind)
 
 _LARGER = 1.1  # times as many pixels
+
+
+def check_kind(kind: str) -> None:
+    """Let a kind of copies through.
+
+    Raises:
+        SettingError: there is no such kind.
+    """
+    if kind not in KINDS:
+        raise SettingError(f"up_to must be one of {', '.join(KINDS)}, not {kind!r}")
 
 
 def families(store: Store, up_to: CopyKind = "near") -> list[list[str]]:
@@ -59,24 +69,84 @@ def present(store: Store) -> dict[str, list[IndexedFile]]:
 def told(
     store: Store, up_to: CopyKind = "near"
 ) -> tuple[tuple[DuplicateSet, ...], tuple[Skipped, ...]]:
-    """The sets that are known, and files of them that are not any more what was indexed."""
+    """The sets that are known, and files of them that are not any more what was indexed.
+
+    Raises:
+        SettingError: there is no such kind of copies.
+    """
+    related = Related(store.twins())
+    changed: list[Skipped] = []
+    sets = [
+        one for files in _families(store, up_to, None, changed) for one in _sets(files, related)
+    ]
+    return tuple(sorted(sets, key=lambda one: (-len(one.files), one.best))), tuple(changed)
+
+
+def with_best(store: Store, keep: str, going: Sequence[str]) -> DuplicateSet:
+    """Some files of one known set of copies, with the one of them as the best that is to stay.
+
+    Args:
+        store: where it is kept what was found.
+        keep: the path of the file to stay.
+        going: the paths of others.
+
+    Raises:
+        QueryError: they are not in one set of copies, or have changed since they were indexed.
+    """
+    related = Related(store.twins())
+    ids = [file.id for file in store.files([keep]) if file.path == keep and file.id is not None]
+    changed: list[Skipped] = []
+    held: dict[str, Held] = {}
+    for files in _families(store, "near", ids, changed):
+        for one in _sets(files, related):
+            paths = {copy.path for copy in one.files}
+            if keep in paths:
+                held = {file.file.path: file for file in files if file.file.path in paths}
+    reasons = {one.path: one.reason for one in changed}
+    for path in (keep, *going):
+        if path in reasons:
+            raise QueryError(f"{path} {reasons[path]}")
+    if keep not in held:
+        raise QueryError(f"no copies of {keep} are known; look for them with: imgindex duplicates")
+    for path in going:
+        if path not in held:
+            raise QueryError(f"{path} is not known to be a copy of {keep}; both stay")
+        if related.copy(held[path], held[keep]) is None:
+            raise QueryError(f"{path} was never compared with {keep}; keep another one of the set")
+    return _set(held[keep], [held[path] for path in going], related)
+
+
+def unexamined(store: Store) -> int:
+    """How many present pictures there are whose copies nobody has looked for yet."""
+    return len(present(store).keys() - store.examined())
+
+
+def _families(
+    store: Store, up_to: CopyKind, of: Collection[str] | None, changed: list[Skipped]
+) -> Iterator[list[Held]]:
+    """The files of each family that still are what was indexed; the others go into ``changed``.
+
+    Args:
+        store: where it is kept what was found.
+        up_to: which kinds of copies count.
+        of: only families that hold one of these pictures; None for all.
+        changed: filled.
+    """
+    check_kind(up_to)
     held = present(store)
     found = [[one for one in some if one in held] for some in families(store, up_to)]
     joined = {picture for some in found for picture in some}
     found += [[one] for one, files in held.items() if len(files) > 1 and one not in joined]
+    if of is not None:
+        found = [some for some in found if not set(some).isdisjoint(of)]
     pictures = store.pictures({picture for some in found for picture in some})
-    related = Related(store.twins())
-    changed: list[Skipped] = []
-    sets: list[DuplicateSet] = []
     for some in found:
-        files = [
+        yield [
             Held(pictures[one], file)
             for one in some
             if one in pictures
             for file in _there(held[one], changed)
         ]
-        sets += _sets(files, related)
-    return tuple(sorted(sets, key=lambda one: (-len(one.files), one.best))), tuple(changed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +238,17 @@ class Related:
 def _there(files: Sequence[IndexedFile], changed: list[Skipped]) -> Iterator[IndexedFile]:
     """The files that still are what was indexed, each once whatever names it goes by."""
     seen: set[tuple[int, int]] = set()
-    for file in sorted(files, key=lambda one: (os.path.islink(one.path), one.path)):  # noqa: PTH114 - no Path for each
-        met = scan.look(file.path)
-        if not isinstance(met, Found) or (met.size, met.mtime_ns) != (file.size, file.mtime_ns):
+    if len(files) > 1:
+        files = sorted(files, key=lambda one: (os.path.islink(one.path), one.path))  # noqa: PTH114 - no Path for each
+    for file in files:
+        try:
+            status = os.stat(file.path)  # noqa: PTH116 - as above
+        except (OSError, ValueError):
+            status = None
+        if status is None or not scan.holds(status, file.size, file.mtime_ns):
             reason = "vanished" if scan.vanished(file.path) else "has changed"
             changed.append(Skipped(file.path, f"{reason} since it was indexed; index again"))
             continue
-        status = os.stat(file.path)  # noqa: PTH116 - as above
         identity = (status.st_dev, status.st_ino)
         if identity not in seen:
             seen.add(identity)

@@ -10,8 +10,8 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from .ahead import ahead
-from .copies import KINDS, Held, Related, best_of, families, present, told
-from .errors import LibraryBusyError, PictureError, SettingError
+from .copies import Held, Related, best_of, check_kind, families, present, told
+from .errors import LibraryBusyError, PictureError
 from .records import CopyKind, Duplicates, Skipped, Twin
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ _PATIENCE = 60  # seconds to wait for another process that writes
 
 def find(resources: Resources, up_to: CopyKind, progress: Progress) -> Duplicates:
     """Look at what is new, and tell of all copies; see ``Library.duplicates``."""
-    if up_to not in KINDS:
-        raise SettingError(f"up_to must be one of {', '.join(KINDS)}, not {up_to!r}")
+    check_kind(up_to)
     store, _ = resources.filled()
     skipped = [] if up_to == "exact" else _Examination(resources, store, progress).run()
     sets, changed = told(store, up_to)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from .asking import identify
+from .asking import identify, identify_all
 from .decisions import decide, decided
 from .errors import GroupingError, PictureError, QueryError, SettingError
 from .records import MIN_CLUSTER_SIZE, NOISE, Grouping, no_progress
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .export import Kind, Link
     from .mapping import MapReport
-    from .records import Change, Decision, ExportReport, Member, Progress, Space
+    from .records import Change, Chart, Decision, ExportReport, Member, Progress, Space
     from .resources import Resources
     from .telling import GroupReport
 
@@ -141,8 +141,7 @@ class Grouped:
             QueryError: there is no such group.
             SettingError: the name is empty.
         """
-        if not name.strip():
-            raise SettingError("a name cannot be empty; forget the decision to take one away")
+        _check_name(name)
         self._check_group(self.grouping(), group_id)
         return decide(self._resources.store(), "name", group=group_id, name=name)
 
@@ -169,7 +168,7 @@ class Grouped:
             QueryError: one is not a picture of the library.
             SettingError: there are fewer than two different ones.
         """
-        ids = [identify(self._resources, picture) for picture in pictures]
+        ids = identify_all(self._resources, pictures)
         return decide(self._resources.store(), "together", pictures=ids)
 
     def apart(self, pictures: Sequence[str | os.PathLike[str]]) -> Decision:
@@ -181,8 +180,73 @@ class Grouped:
             QueryError: one is not a picture of the library.
             SettingError: there are fewer than two different ones.
         """
-        ids = [identify(self._resources, picture) for picture in pictures]
+        ids = identify_all(self._resources, pictures)
         return decide(self._resources.store(), "apart", pictures=ids)
+
+    def form_group(
+        self, pictures: Sequence[str | os.PathLike[str]], name: str | None = None
+    ) -> Decision:
+        """Say that pictures are a group of their own, wherever they are now.
+
+        Args:
+            pictures: files, or ids of indexed pictures.
+            name: what to call the group, which is a further decision; None for nothing.
+
+        Returns:
+            The decision; its ``group`` is the new group's id, which no group ever had.
+
+        Raises:
+            QueryError: one is not a picture of the library.
+            SettingError: there are fewer than two different ones, or the name is empty.
+        """
+        if name is not None:
+            _check_name(name)
+        store = self._resources.store()
+        made = decide(store, "form", pictures=identify_all(self._resources, pictures))
+        if name is not None:
+            decide(store, "name", group=made.group, name=name)
+        return made
+
+    def merge_groups(self, groups: Iterable[int]) -> Decision:
+        """Say that all pictures of some groups belong together.
+
+        The group that stays is one that has a name, else the largest.
+
+        Args:
+            groups: ids of two groups or more; parts may be among them, and go into the others.
+
+        Returns:
+            The decision, of kind ``together``; its ``group`` is the one that all are in now.
+
+        Raises:
+            GroupingError: there is no grouping yet.
+            QueryError: there is no such group.
+            SettingError: these are not several groups, or all of them are parts.
+        """
+        kept = self.grouping()
+        known = {group.id: group for group in kept.every_group}
+        wanted = list(dict.fromkeys(groups))
+        for group_id in wanted:
+            self._check_group(kept, group_id)
+        listed = ", ".join(map(str, wanted))
+        whole = [known[one] for one in wanted if known[one].parent is None]
+        if not whole:
+            raise SettingError(
+                "name two different groups or more to merge, not all of them parts"
+                + (f"; given: {listed}" if listed else "")
+            )
+        stays = max(whole, key=lambda group: (group.name is not None, group.size, -group.id))
+        members = kept.members()
+        wanted.sort(key=lambda one: one != stays.id)
+        own = [at for group_id in wanted for at in members[group_id]]
+        if (kept.labels[own] == stays.id).all():
+            raise SettingError(f"name two different groups or more to merge; {listed} are one")
+        store = self._resources.store()
+        made = decide(store, "together", group=stays.id, pictures=[kept.ids[at] for at in own])
+        name = next((known[one].name for one in wanted if known[one].name is not None), None)
+        if stays.name is None and name is not None:  # it was a part's
+            decide(store, "name", group=stays.id, name=name)
+        return made
 
     def decisions(self) -> list[Decision]:
         """What was decided and holds, by number."""
@@ -274,3 +338,22 @@ class Grouped:
 
         place = self._resources.target(target, force=force)
         return mapping.draw(self._resources, place, size, force=force, progress=progress)
+
+    def chart(self, progress: Progress = no_progress) -> Chart:
+        """Lay every picture out on a plane, beside those like it; see ``map``.
+
+        Args:
+            progress: stages ``neighbours`` and ``layout``.
+
+        Raises:
+            GroupingError: there are no pictures.
+            LibraryNotFoundError: there is no library.
+        """
+        from . import mapping
+
+        return mapping.chart(self._resources, progress)
+
+
+def _check_name(name: str) -> None:
+    if not name.strip():
+        raise SettingError("a name cannot be empty; forget the decision to take one away")

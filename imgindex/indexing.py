@@ -45,6 +45,7 @@ def index(  # noqa: PLR0913 - what the callers of Library.add and watching choos
     prune: bool,
     choice: Choice | None = None,
     ready: Callable[[Found], bool] | None = None,
+    settle: bool = True,
 ) -> AddReport:
     """Bring the store up to date with what lies under the roots; see ``Library.add``.
 
@@ -73,7 +74,7 @@ def index(  # noqa: PLR0913 - what the callers of Library.add and watching choos
         seconds = time.perf_counter() - embedding
         if prune:
             store.prune()
-        store.refresh(progress)
+        store.refresh(progress, lazily=not settle)
         if run.todo:
             regrouping.join(store, progress)
     loaded = resources.loaded if run.added else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import onnx
@@ -110,7 +111,7 @@ class Anatomy:
         """
         if self._card.architecture == "vgg16":
             return self.layers[-1]
-        shapes = self._shapes()
+        shapes = self._shapes
         graph = self._proto.graph
         tokens = any(
             node.op_type in _ATTENTION and len(shapes.get(node.output[0], ())) >= _TOKENS
@@ -147,7 +148,7 @@ class Anatomy:
         for one in self.layers:
             if one.name == layer:
                 return one
-        if self._card.architecture != "vgg16" and (found := _map(_INNER + layer, self._shapes())):
+        if self._card.architecture != "vgg16" and (found := _map(_INNER + layer, self._shapes)):
             return found
         names = [one.name for one in self.layers]
         if len(names) > 3 * _NAMED:
@@ -168,6 +169,18 @@ class Anatomy:
         ends = {one.name.partition("_")[0]: one for one in self.layers if one.convolution}
         return list(ends.values())
 
+    def sides(self, layer: Layer) -> tuple[int | None, int | None, int | None] | None:
+        """Channels, height and width of a layer's maps, each None where that is left open.
+
+        Returns:
+            None for a layer that gives no maps.
+        """
+        shape = self._shapes.get(layer.tensor, (0,) * _MAP)
+        if len(shape) != _MAP:
+            return None
+        channels, height, width = (side or None for side in shape[1:])
+        return (width, channels, height) if layer.channels_last else (channels, height, width)
+
     def revealing(self, layers: Sequence[Layer]) -> bytes:
         """The model with some layers as further outputs, after ``embedding``."""
         model = onnx.ModelProto()
@@ -177,6 +190,7 @@ class Anatomy:
         data: bytes = model.SerializeToString()
         return data
 
+    @cached_property
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """Of every tensor that has one; 0 for a side that is left open."""
         probe = skeleton(self._proto)

@@ -8,14 +8,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from . import seeing
 from .copied import Copied
 from .errors import LibraryDamagedError, PictureError, QueryError
 from .grouped import Grouped
+from .held import Held
 from .indexing import index
+from .queried import Queried
 from .records import QueryFailure, Term, no_progress
 from .resources import Resources
 from .searching import Wanted, check_recall, search
+from .seen import Seen
+from .shown import Shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
     from .records import (
         AddReport,
         Choice,
-        Explanation,
-        Features,
         Progress,
         SearchResult,
         Status,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from .watching import Round
 
 
-class Library(Grouped, Copied):
+class Library(Grouped, Copied, Held, Queried, Seen, Shown):
     """Pictures, their embeddings and their groups, in one place.
 
     >>> from imgindex import Library
@@ -104,6 +105,7 @@ class Library(Grouped, Copied):
         *,
         prune: bool = False,
         choice: Choice | None = None,
+        settle: bool = True,
         progress: Progress = no_progress,
     ) -> AddReport:
         """Index pictures: new and changed ones are embedded, all else is only looked at.
@@ -121,6 +123,9 @@ class Library(Grouped, Copied):
             choice: which of the files below the folders are taken. Of those that are known already
                 the others leave the results, until a run takes them again; they are not embedded
                 anew then, unless they were pruned.
+            settle: bring the graph up to date in the end. Otherwise that is put off until
+                ``settle``, or until so many pictures came that searching would suffer: those that
+                the graph lacks are compared one by one, and found all the same.
             progress: stages ``scan``, ``embed``, ``index`` and ``join``.
 
         Raises:
@@ -132,7 +137,7 @@ class Library(Grouped, Copied):
         """
         if isinstance(roots, str | os.PathLike):
             roots = [roots]
-        return index(self._resources, roots, progress, prune=prune, choice=choice)
+        return index(self._resources, roots, progress, prune=prune, choice=choice, settle=settle)
 
     def watch(
         self,
@@ -184,7 +189,8 @@ class Library(Grouped, Copied):
 
         Args:
             query: a picture file, which need not be in the library; the id of an indexed picture
-                (its beginning is enough where it is unique); the bytes of a picture file; a
+                (its beginning is enough where it is unique), as a ``PictureId`` where no file of
+                that name shall count; the bytes of a picture file; an embedding, float32 [d]; a
                 ``Term``, which can name a part of a picture; or several terms, whose weighted sum
                 is looked for: what is like all of them, and unlike those of negative weight.
             k: how many matches at most. A whole picture of the library finds itself first.
@@ -312,92 +318,6 @@ class Library(Grouped, Copied):
 
         place = self._resources.target(target, force=force)
         results.write_montage(result, place, thumbnail=self.thumbnail, force=force)
-
-    def features(self, picture: str | os.PathLike[str], layer: str | int | None = None) -> Features:
-        """Look at what one layer of the network makes of a picture.
-
-        The model is the one asked for, else the library's own, else the default one; there need
-        not be a library. It is computed on the CPU.
-
-        Args:
-            picture: a file, or the id of an indexed picture.
-            layer: its name, for example ``block3_conv2``; n for the n-th convolution, from 1; None
-                for the last layer that has maps.
-
-        Returns:
-            The layer's maps, float32 [c, h, w], and what each of them holds.
-
-        Raises:
-            SettingError: the model has no such layer, or no maps at all.
-            QueryError: the picture is neither a readable file nor the id of one.
-            ModelNotFoundError: there is no model to take.
-        """
-        return seeing.features(self._resources, picture, layer)
-
-    def features_by_block(self, picture: str | os.PathLike[str]) -> list[Features]:
-        """Look at the last convolution of every block of a VGG16; see ``features``.
-
-        Raises:
-            SettingError: the model is another network.
-        """
-        return seeing.blocks(self._resources, picture)
-
-    def explain(
-        self, a: str | os.PathLike[str], b: str | os.PathLike[str], k: int = 6
-    ) -> Explanation:
-        """Find out what draws two pictures together: which places of them match.
-
-        With average pooling an embedding is the mean over all places of the last maps, brought to
-        length 1; the cosine of two embeddings then is a sum over all pairs of places, and each
-        place's part in it is exact. With any other pooling the likeness of places is all there is.
-        The model is chosen as for ``features``.
-
-        Args:
-            a: a file, or the id of an indexed picture.
-            b: another.
-            k: how many pairs of places to name at most. They lie some way apart.
-
-        Raises:
-            SettingError: k is below 1, or the model has no maps.
-            QueryError: a picture cannot be read, or the model finds nothing in it.
-            ModelNotFoundError: there is no model to take.
-        """
-        return seeing.explain(self._resources, a, b, k)
-
-    def save_features(
-        self,
-        features: Features | Sequence[Features],
-        target: str | os.PathLike[str],
-        *,
-        top: int | None = None,
-        overlay: bool = False,
-        force: bool = False,
-    ) -> list[str]:
-        """Draw what layers make of a picture, one sheet a layer.
-
-        Args:
-            features: of one layer; or of several, whose block is then added to the file's name:
-                ``maps-block1.png``.
-            target: the ``.png`` file to make.
-            top: draw this many of the strongest maps, with captions; None for all, by number.
-            overlay: in place of the maps, draw their mean over the picture.
-            force: replace files that are there.
-
-        Returns:
-            The files.
-
-        Raises:
-            SettingError: top is below 1.
-            QueryError: the picture cannot be read any more.
-            ExportError: a target is taken, is a picture, or cannot be written.
-        """
-        return seeing.save_features(self._resources, features, target, top, overlay, force)
-
-    def save_explanation(
-        self, explanation: Explanation, target: str | os.PathLike[str], *, force: bool = False
-    ) -> str:
-        """Draw what draws two pictures together, a PNG file; see ``save_features``."""
-        return seeing.save_explanation(self._resources, explanation, target, force)
 
     def paths(self, ids: Collection[str], where: Where | None = None) -> dict[str, list[str]]:
         """The files of some pictures, those that are present; unknown ids are left out.

@@ -11,7 +11,7 @@ from . import export
 from .ahead import ahead
 from .decisions import decided
 from .errors import ExportError, GroupingError, PictureError, SettingError
-from .records import NOISE, Skipped
+from .records import NOISE, Chart, ChartedGroup, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -107,7 +107,7 @@ def draw(
             f"both sides must have {_SMALLEST} to {_LARGEST:,} pixels, not {size[0]}x{size[1]}"
         )
     export.check_target(target, force=force)
-    drawn, order = _charted(resources, progress)
+    _, drawn, order = _charted(resources, progress)
     thumbnails = _Thumbnails(resources, drawn.paths, progress)
     if kind == "html":
         chosen = order[: export.MAP_THUMBNAILS]
@@ -127,8 +127,42 @@ def draw(
     )
 
 
-def _charted(resources: Resources, progress: Progress) -> tuple[export.Map, list[int]]:
-    """The map, and its pictures in the order in which they deserve a thumbnail."""
+def chart(resources: Resources, progress: Progress) -> Chart:
+    """Every picture on a plane, as data; see ``Library.chart``."""
+    import numpy as np
+
+    ids, drawn, order = _charted(resources, progress)
+    at = np.array(order, np.intp)
+    labels, painted = drawn.labels[at], drawn.colours()
+    groups = [
+        ChartedGroup(group.id, group.name, group.size, ids[cover], place, *painted[group.id])
+        for place, (group, cover) in enumerate(zip(drawn.groups, drawn.covers, strict=True))
+    ]
+    others = np.flatnonzero(labels == NOISE)
+    if len(others):
+        first = int(others[0])
+        groups.append(
+            ChartedGroup(NOISE, None, len(others), ids[order[first]], first, *painted[NOISE])
+        )
+    width, height = drawn.places.max(axis=0).tolist()
+    return Chart(
+        ids=tuple(ids[one] for one in order),
+        x=np.ascontiguousarray(drawn.places[at, 0], np.float32),
+        y=np.ascontiguousarray(drawn.places[at, 1], np.float32),
+        rooms=np.ascontiguousarray(drawn.rooms[at], np.float32),
+        labels=labels,
+        strengths=drawn.strengths[at],
+        width=width,
+        height=height,
+        groups=tuple(groups),
+        grouped=drawn.grouped,
+    )
+
+
+def _charted(
+    resources: Resources, progress: Progress
+) -> tuple[tuple[str, ...], export.Map, list[int]]:
+    """Ids, their map, and its pictures in the order in which they deserve a thumbnail."""
     import numpy as np
 
     from . import grouping
@@ -181,7 +215,7 @@ def _charted(resources: Resources, progress: Progress) -> tuple[export.Map, list
     )
     # Every group's cover, and then whoever can be seen from farthest away.
     widest = np.argsort(-rooms[order[len(covers) :]], kind="stable")
-    return drawn, [*covers, *order[len(covers) :][widest].tolist()]
+    return ids, drawn, [*covers, *order[len(covers) :][widest].tolist()]
 
 
 def _shared(kept: Grouping, where: dict[str, int]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -181,7 +181,7 @@ def join(store: Store, progress: Progress) -> int:
     """Put pictures that came after the last run into its groups, or note them as noise.
 
     Args:
-        store: where they are; its graph is up to date.
+        store: where they are.
         progress: called with the stage ``join``.
 
     Returns:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from .embed import Embedder
+    from .insight import Insight
     from .pixels import Decoded
     from .records import Box, Found, ModelCard, Pixels, Rows
     from .store import Store
@@ -66,6 +67,7 @@ class Resources:
         self.max_bytes = int(min(self._max_megapixels * 8e6, 2.0**62)) + 2**26
         self.pages = Pages()
         self._embedder: Embedder | None = None
+        self._insight: Insight | None = None
         self._checked = False
         self._opening = threading.Lock()
         self._loading = threading.Lock()
@@ -126,6 +128,21 @@ class Resources:
         except LibraryNotFoundError:
             pinned = None
         return self._model(pinned)
+
+    def insight(self) -> Insight:
+        """The same model, ready to be looked into; the last one is kept.
+
+        Raises:
+            ModelNotFoundError: it is not here, or there is none to take.
+            ModelFileError: it cannot be read.
+        """
+        from .insight import Insight
+
+        path, card = self.model()
+        with self._loading:
+            if self._insight is None or self._insight.card != card:
+                self._insight = Insight(path.read_bytes(), card)
+            return self._insight
 
     def embedder(self) -> Embedder:
         """The loaded model.
@@ -229,7 +246,15 @@ class Resources:
 
     def thumbnail(self, path: str, side: int) -> bytes:
         """A small JPEG of a file; see ``pixels.thumbnail``."""
-        return pixels.thumbnail(self.load(path)[1], side, max_megapixels=self._max_megapixels)
+        return self.preview(self.load(path)[1], side)
+
+    def preview(self, data: bytes, side: int) -> bytes:
+        """A small JPEG of a picture; see ``pixels.thumbnail``."""
+        return pixels.thumbnail(data, side, max_megapixels=self._max_megapixels)
+
+    def look(self, data: bytes, side: int) -> Decoded:
+        """Decode a picture to a square, to learn what it is; see ``pixels.decode``."""
+        return pixels.decode(data, size=side, fit="squash", max_megapixels=self._max_megapixels)
 
     def held(self, picture_id: str) -> bytes:
         """The bytes of a picture of the library, out of a file that still holds them.
@@ -254,13 +279,12 @@ class Resources:
 
     def sketch(self, data: bytes) -> bytes:
         """The sketch of a picture; see ``pixels.Decoded``."""
-        side = SKETCH_SIDE * 4
-        return pixels.decode(
-            data, size=side, fit="squash", max_megapixels=self._max_megapixels
-        ).sketch
+        return self.look(data, SKETCH_SIDE * 4).sketch
 
     def close(self) -> None:
         """Let go of the store; it is opened again when it is needed, unless it came open."""
+        with self._loading:
+            self._insight = None
         with self._opening:
             if self._store is not None:
                 self._store.close()

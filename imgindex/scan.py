@@ -105,6 +105,11 @@ def look(path: str) -> Found | Skipped:
     return _look(path)
 
 
+def holds(status: os.stat_result, size: int, mtime_ns: int) -> bool:
+    """Whether a file that was looked at is a regular one of this size and time."""
+    return S_ISREG(status.st_mode) and _version(status) == (size, mtime_ns)
+
+
 def vanished(path: str) -> bool:
     """Whether no regular file is there; what just cannot be looked at has not vanished."""
     try:

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -14,21 +13,23 @@ from .ahead import at_hand
 from .asking import Asked, asked
 from .copies import families, looked_for
 from .errors import SettingError
+from .pages import Ranking
 from .records import Hit, Match, QueryFailure, SearchResult, Way
 from .reranking import POOL, reranked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Hashable, Iterable, Iterator, Mapping
 
     from .asking import Query
+    from .pages import Pages
     from .records import ModelPin, Progress, Where
     from .resources import Resources
     from .store import Store
 
-_AT_ONCE = 256
+_AT_ONCE, _HITS_AT_ONCE = 256, 200_000
 _WAYS: tuple[Way, ...] = ("exact", "hnsw")
 _AS_NEAR = 1e-6
-_MORE = 4  # how much further to reach when files of some hits have vanished
+_FIRST_STEP, _MORE = 1000, 4  # how many hits to ask for behind the first page, and then
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +78,12 @@ def search(
         LibraryNotFoundError: there is no library; raised by the call itself.
     """
     filled = resources.filled()
+    size = max(1, min(_AT_ONCE, _HITS_AT_ONCE // (wanted.offset + wanted.k)))
     groups: Iterable[Sequence[Query]]
     if isinstance(queries, Sequence):
-        groups = (queries[at : at + _AT_ONCE] for at in range(0, len(queries), _AT_ONCE))
+        groups = (queries[at : at + size] for at in range(0, len(queries), size))
     else:
-        groups = at_hand(queries, _AT_ONCE)
+        groups = at_hand(queries, size)
     return chain.from_iterable(_answer(resources, filled, group, wanted) for group in groups)
 
 
@@ -145,88 +147,183 @@ def _answer(
     queries: Sequence[Query],
     wanted: Wanted,
 ) -> Iterator[SearchResult | QueryFailure]:
-    import numpy as np
-
     store, pin = filled
     every = asked(resources, queries)
-    reach = wanted.offset + wanted.k
-    asked_for = max(reach, POOL) if wanted.rerank else reach
-    family = _families(store) if wanted.diverse else {}
-    known = [one.row for one in every if one.row is not None]
-    ran: Way = "exact"
-    found: list[list[Hit]] = []
-    if known:
-        ran, found = store.search(np.stack(known), asked_for, way=wanted.way, where=wanted.where)
-    keep = resources.pages.go_on if wanted.offset else resources.pages.begin
-    keys = [(row.tobytes(), wanted.where, wanted.way) for row in known]
-    lists = [keep(key, hits) for key, hits in zip(keys, found, strict=True)]
-    ids = {hit.id for hits in lists for hit in hits} | {one.id for one in every if one.id}
-    paths = store.paths(ids, wanted.where)
-    answers = zip(keys, found, lists, strict=True)
+    search = _Search(store, resources.pages, wanted)
+    rankings = search.rankings([one for one in every if one.row is not None])
+    stop = wanted.offset + wanted.k
+    shown = [ranking.hits(min(ranking.checked, wanted.offset), stop) for ranking in rankings]
+    paths = store.paths({hit.id for hits in shown for hit in hits}, wanted.where)
+    left = iter(rankings)
+    lowest = -2.0 if wanted.min_score is None else wanted.min_score
     for one in every:
         if one.row is None:
             yield QueryFailure(one.text, one.error)
             continue
-        key, hits, ranking = next(answers)
-        order = partial(_reranked, store, one) if wanted.rerank else list[Hit]
-        matches, further = _matches(paths, one, order(ranking), family), asked_for
-        while len(matches) < reach and len(hits) == further:
-            # Files of some hits have vanished since they were indexed, or they are copies.
-            further *= _MORE
-            _, (hits,) = store.search(one.row[None], further, way=wanted.way, where=wanted.where)
-            ranking = resources.pages.go_on(key, hits)
-            paths |= store.paths({hit.id for hit in hits} - paths.keys(), wanted.where)
-            matches = _matches(paths, one, order(ranking), family)
-        lowest = -2.0 if wanted.min_score is None else wanted.min_score
+        ranking = next(left)
+        matches = search.page(one, ranking, paths)
         yield SearchResult(
             query=one.text,
             model=pin.name,
-            way=ran,
-            matches=tuple(
-                match for match in matches[wanted.offset : reach] if match.score >= lowest
-            ),
+            way=ranking.way,
+            matches=tuple(match for match in matches if match.score >= lowest),
         )
 
 
-def _families(store: Store) -> dict[str, int]:
-    """The number of the set of copies that a picture is in."""
-    sets = enumerate(families(looked_for(store)))
-    return {picture_id: number for number, some in sets for picture_id in some}
+class _Search:
+    """One batch of queries that want the same of a store."""
+
+    def __init__(self, store: Store, pages: Pages, wanted: Wanted) -> None:
+        """Begin; what changes in the library from now on may be missed."""
+        self._store = store
+        self._pages = pages
+        self._wanted = wanted
+        self._version = store.version()
+        self._kin = self._sets_of_copies() if wanted.diverse else {}
+
+    def rankings(self, every: Sequence[Asked]) -> list[Ranking]:
+        """What is known of the answer to each query, searched as far as the page goes."""
+        wanted, stop = self._wanted, self._wanted.offset + self._wanted.k
+        keys = [self._key(one) for one in every]
+        kept = [self._pages.get(key) if wanted.offset else None for key in keys]
+        few = [
+            at
+            for at, ranking in enumerate(kept)
+            if ranking is None or (len(ranking.ids) < stop and not ranking.ended)
+        ]
+        reach = max(stop, POOL) if wanted.rerank else stop
+        if wanted.offset:
+            reach = _far_enough(
+                max(reach, *(one.reach + 1 for at in few if (one := kept[at]) is not None), 0)
+            )
+        found = self._found([every[at] for at in few], reach)
+        for at, ranking in zip(few, found, strict=True):
+            so_far = kept[at]
+            kept[at] = ranking if so_far is None else so_far.go_on(ranking)
+        return [ranking for ranking in kept if ranking is not None]
+
+    def page(self, one: Asked, ranking: Ranking, paths: Mapping[str, list[str]]) -> list[Match]:
+        """Name the files of one page: the query's own path where it is one, else the first there.
+
+        What has no file any more drops out of the ranking, and of a set of copies all but the
+        first; what comes behind moves up. So all that lies before the page is looked at as well,
+        once.
+
+        Args:
+            one: the query.
+            ranking: what is known of the answer.
+            paths: of the pictures that the ranking has from there up to the page's end.
+        """
+        wanted = self._wanted
+        stop, at = wanted.offset + wanted.k, min(ranking.checked, wanted.offset)
+        span = stop - at
+        matches: list[Match] = []
+        while True:
+            hits = ranking.hits(at, at + span)
+            kin = ranking.kin[at : at + span].tolist()
+            sets = ranking.sets(at) if self._kin else set[int]()
+            bad: list[int] = []
+            for place, (hit, number) in enumerate(zip(hits, kin, strict=True), at):
+                rank = place - len(bad)
+                if rank == stop:
+                    break
+                path = None if number in sets else _there(one, paths.get(hit.id, ()))
+                if path is None:
+                    bad.append(place)
+                    continue
+                if number >= 0:
+                    sets.add(number)
+                if rank >= wanted.offset:
+                    matches.append(Match(rank + 1, path, hit.id, hit.score))
+            at = min(stop, at + len(hits) - len(bad))
+            ranking = ranking.cleared(bad, at)
+            if at == stop or (ranking.ended and at >= len(ranking.ids)):
+                break
+            span *= _MORE
+            if at + span > len(ranking.ids) and not ranking.ended:
+                reach = max(at + span, ranking.reach + 1)
+                reach = _far_enough(reach) if wanted.offset else reach
+                ranking = ranking.go_on(self._found([one], reach)[0])
+            paths = self._store.paths([hit.id for hit in ranking.hits(at, at + span)], wanted.where)
+        keep = self._pages.keep if wanted.offset else self._pages.begin
+        keep(self._key(one), ranking)
+        return matches
+
+    def _key(self, one: Asked) -> Hashable:
+        assert one.row is not None  # noqa: S101 - for the type checker
+        wanted = self._wanted
+        return (
+            one.row.tobytes(),
+            one.id,
+            wanted.where,
+            wanted.way,
+            wanted.rerank,
+            wanted.diverse,
+        )
+
+    def _found(self, every: Sequence[Asked], reach: int) -> list[Ranking]:
+        """Search anew, for so many hits each."""
+        import numpy as np
+
+        if not every:
+            return []
+        rows = np.stack([one.row for one in every if one.row is not None])
+        way, found = self._store.search(rows, reach, way=self._wanted.way, where=self._wanted.where)
+        return [
+            Ranking.of(
+                self._ordered(one, hits),
+                self._kin,
+                reach=reach,
+                ended=len(hits) < reach,
+                way=way,
+                version=self._version,
+            )
+            for one, hits in zip(every, found, strict=True)
+        ]
+
+    def _ordered(self, one: Asked, hits: Sequence[Hit]) -> Sequence[Hit]:
+        """Hits in the order to be shown."""
+        if one.id is not None:
+            hits = [hit for hit in hits if hit.id != one.id]
+        if self._wanted.rerank:
+            hits = _reranked(self._store, one, hits)
+        # Itself first, also where files of other bytes hold the very same pixels.
+        return hits if one.id is None else [Hit(one.id, 1.0), *hits]
+
+    def _sets_of_copies(self) -> Mapping[str, int]:
+        """The number of the set of copies that a picture is in."""
+        version, kin = self._pages.kin
+        if version != self._version:
+            # Named by a member, so that lists of before a change can be gone on with.
+            kin = {
+                picture_id: int(min(some)[:15], 16)
+                for some in families(looked_for(self._store))
+                for picture_id in some
+            }
+            self._pages.kin = self._version, kin
+        return kin
 
 
-def _reranked(store: Store, one: Asked, hits: Sequence[Hit]) -> list[Hit]:
+def _there(one: Asked, copies: Sequence[str]) -> str | None:
+    """The file to name for a picture: the query's own path where it is one of its files."""
+    return one.path if one.path in copies else next(filter(os.path.isfile, copies), None)
+
+
+def _far_enough(reach: int) -> int:
+    """How many hits to ask for, where the pages before were asked for, too: few steps lead far."""
+    far = _FIRST_STEP
+    while far < reach:
+        far *= _MORE
+    return far
+
+
+def _reranked(store: Store, one: Asked, hits: Sequence[Hit]) -> Sequence[Hit]:
     """The hits with the best of them in another order; scores stay what they are."""
     import numpy as np
 
-    pool = [hit for hit in hits[:POOL] if hit.id != one.id]
-    rows = dict(zip(*store.vectors([hit.id for hit in pool]), strict=True))
-    pool = [hit for hit in pool if hit.id in rows]
+    rows = dict(zip(*store.vectors([hit.id for hit in hits[:POOL]]), strict=True))
+    pool = [hit for hit in hits[:POOL] if hit.id in rows]
     if one.row is None or not pool:
-        return list(hits)
+        return hits
     order = reranked(one.row, np.stack([rows[hit.id] for hit in pool]))
-    own = [hit for hit in hits[:POOL] if hit.id == one.id]
-    return [*own, *(pool[at] for at in order.tolist()), *hits[POOL:]]
-
-
-def _matches(
-    paths: Mapping[str, list[str]], one: Asked, hits: Sequence[Hit], family: Mapping[str, int]
-) -> list[Match]:
-    """Name the files of hits: the query's own path where it is one, else the first still there.
-
-    Of a family only the first one is taken.
-    """
-    if one.id is not None:
-        # Itself first, also where files of other bytes hold the very same pixels.
-        hits = [Hit(one.id, 1.0), *(hit for hit in hits if hit.id != one.id)]
-    matches: list[Match] = []
-    seen: set[int] = set()
-    for hit in hits:
-        if family.get(hit.id) in seen:
-            continue
-        copies = paths.get(hit.id, [])
-        path = one.path if one.path in copies else next(filter(os.path.isfile, copies), None)
-        if path is not None:
-            matches.append(Match(len(matches) + 1, path, hit.id, hit.score))
-            if hit.id in family:
-                seen.add(family[hit.id])
-    return matches
+    return [*(pool[at] for at in order.tolist()), *hits[POOL:]]

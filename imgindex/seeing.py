@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from . import pixels
-from .asking import file_of
-from .errors import ExportError, ModelFileError, PictureError, QueryError, SettingError
-from .records import Channel, Explanation, Features, Frame, Place
+from .asking import opened
+from .errors import ExportError, PictureError, QueryError, SettingError
+from .records import (
+    Channel,
+    Explanation,
+    Features,
+    Frame,
+    LayerInfo,
+    Layers,
+    Place,
+    Term,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,10 +27,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .inner import Layer
-    from .records import Maps, ModelCard, Rectangle
+    from .insight import Insight
+    from .records import Maps, Rectangle
     from .resources import Resources
 
     Edges = NDArray[np.intp]
+
+Shown: TypeAlias = str | os.PathLike[str] | bytes
+"""A file, the id of an indexed picture, or the bytes of a file."""
 
 _SIDE = 28  # places along a side that are compared; finer maps are brought together
 _APART = 7  # places that are named keep a seventh of the side between them
@@ -33,64 +46,77 @@ _DRAWN = 1200
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """A picture that went through the network: its file, its embedding [d], maps [c, h, w]."""
+    """A picture that went through the network: its file, its embedding [d], maps [c, h, w].
+
+    Its bytes are there if it came as these.
+    """
 
     path: str
+    data: bytes | None
     row: NDArray[np.float32]
     maps: list[Maps]
     frame: Frame
 
 
-def features(
-    resources: Resources, query: str | os.PathLike[str], layer: str | int | None
-) -> Features:
+def layers(resources: Resources) -> Layers:
+    """See ``Library.layers``."""
+    insight = resources.insight()
+    anatomy = insight.anatomy
+    convolutions = [one for one in anatomy.layers if one.convolution]
+    numbers = {one.name: number for number, one in enumerate(convolutions, start=1)}
+    is_vgg16 = insight.card.architecture == "vgg16"
+    try:
+        last = anatomy.last().name
+    except SettingError:
+        last = None
+    return Layers(
+        model=insight.card.name,
+        layers=tuple(
+            LayerInfo(one.name, numbers.get(one.name), *sides)
+            for one in anatomy.layers
+            if (sides := anatomy.sides(one)) is not None
+        ),
+        blocks=tuple(one.name for one in anatomy.blocks()) if is_vgg16 else (),
+        last=last,
+    )
+
+
+def features(resources: Resources, query: Shown, layer: str | int | None) -> Features:
     """See ``Library.features``."""
-    from .inner import Anatomy
-
-    path, card = resources.model()
-    anatomy = Anatomy(path.read_bytes(), card)
-    chosen = [anatomy.named(layer)]
-    (seen,) = _look(resources, card, anatomy.revealing(chosen), chosen, [query])
-    return _features(seen, card, chosen)[0]
+    insight = resources.insight()
+    chosen = [insight.anatomy.named(layer)]
+    return _features(_look(resources, insight, chosen, query), insight, chosen)[0]
 
 
-def blocks(resources: Resources, query: str | os.PathLike[str]) -> list[Features]:
+def blocks(resources: Resources, query: Shown) -> list[Features]:
     """See ``Library.features_by_block``."""
-    from .inner import Anatomy
-
-    path, card = resources.model()
-    anatomy = Anatomy(path.read_bytes(), card)
-    chosen = anatomy.blocks()
-    (seen,) = _look(resources, card, anatomy.revealing(chosen), chosen, [query])
-    return _features(seen, card, chosen)
+    insight = resources.insight()
+    chosen = insight.anatomy.blocks()
+    return _features(_look(resources, insight, chosen, query), insight, chosen)
 
 
-def _features(seen: _Seen, card: ModelCard, layers: Sequence[Layer]) -> list[Features]:
+def _features(seen: _Seen, insight: Insight, chosen: Sequence[Layer]) -> list[Features]:
     made = []
-    for layer, maps in zip(layers, seen.maps, strict=True):
+    model = insight.card.name
+    for layer, maps in zip(chosen, seen.maps, strict=True):
         means, most = maps.mean((1, 2)), maps.max((1, 2))
         channels = tuple(
             Channel(at, float(means[at]), float(most[at]))
             for at in (-means).argsort(kind="stable").tolist()
         )
-        made.append(Features(seen.path, card.name, layer.name, channels, maps, seen.frame))
+        made.append(Features(seen.path, model, layer.name, channels, maps, seen.frame, seen.data))
     return made
 
 
-def explain(
-    resources: Resources, a: str | os.PathLike[str], b: str | os.PathLike[str], k: int
-) -> Explanation:
+def explain(resources: Resources, a: Shown, b: Shown, k: int) -> Explanation:
     """See ``Library.explain``."""
     import numpy as np
 
-    from .inner import Anatomy
-
     if k < 1:
         raise SettingError(f"k must be at least 1, not {k}")
-    path, card = resources.model()
-    anatomy = Anatomy(path.read_bytes(), card)
-    layer = anatomy.last()
-    both = _look(resources, card, anatomy.revealing([layer]), [layer], [a, b])
+    insight = resources.insight()
+    layer = insight.anatomy.last()
+    both = [_look(resources, insight, [layer], one) for one in (a, b)]
     for one in both:
         if not abs(float(np.linalg.norm(one.row)) - 1) < _UNIT:
             raise QueryError(f"{one.path}: the model finds nothing in this picture")
@@ -123,7 +149,7 @@ def explain(
         a=both[0].path,
         b=both[1].path,
         score=score,
-        model=card.name,
+        model=insight.card.name,
         layer=layer.name,
         exact=exact,
         map_a=map_a,
@@ -131,50 +157,33 @@ def explain(
         frame_a=frames[0],
         frame_b=frames[1],
         places=_places(cosines, shares, edges, frames, k),
+        data_a=both[0].data,
+        data_b=both[1].data,
     )
 
 
-def _look(
-    resources: Resources,
-    card: ModelCard,
-    model: bytes,
-    layers: Sequence[Layer],
-    queries: Sequence[str | os.PathLike[str]],
-) -> list[_Seen]:
-    """Send pictures through a model that reveals some layers."""
+def _look(resources: Resources, insight: Insight, chosen: Sequence[Layer], query: Shown) -> _Seen:
+    """Send a picture through a model that reveals some layers."""
     import numpy as np
 
-    from .embed import outputs
-    from .graph import brief
-
-    paths = [file_of(resources, query) for query in queries]
-    decoded = []
-    for query, path in zip(queries, paths, strict=True):
-        try:
-            decoded.append(resources.decode(resources.load(path)[1], card=card))
-        except PictureError as error:
-            raise QueryError(f"cannot read {os.fspath(query)}: {error}") from error
-    batch = np.stack([one.pixels for one in decoded])
+    card, called = insight.card, Term(query).called
     try:
-        given = list(outputs(model, batch, card.precision))
-    except Exception as error:  # ORT raises its own kinds, all direct children of Exception
-        raise ModelFileError(
-            f"model {card.name} failed: {brief(error)}; import it again"
-        ) from error
-    order = list(dict.fromkeys(layer.tensor for layer in layers))
-    seen = []
-    for path, one, (row, *arrays) in zip(paths, decoded, given, strict=True):
-        maps = []
-        for layer in layers:
-            found = arrays[order.index(layer.tensor)][0].astype(np.float32)
-            if found.ndim != len("chw"):
-                raise SettingError(f"{layer.name} of {card.name} gives no maps; choose another")
-            maps.append(found.transpose(2, 0, 1) if layer.channels_last else found)
-        if not all(np.isfinite(some).all() for some in maps):
-            raise QueryError(f"{path}: the model gives numbers that are not finite")
-        square = pixels.square(one.width, one.height, card.size, card.fit)
-        seen.append(_Seen(path, row[0], maps, Frame(one.width, one.height, square)))
-    return seen
+        path, data = opened(resources, query)
+        decoded = resources.decode(data, card=card)
+    except PictureError as error:
+        raise QueryError(f"cannot read {called}: {error}") from error
+    row, *arrays = insight.look(decoded.pixels, chosen)
+    maps = []
+    for layer, array in zip(chosen, arrays, strict=True):
+        found = array[0].astype(np.float32)
+        if found.ndim != len("chw"):
+            raise SettingError(f"{layer.name} of {card.name} gives no maps; choose another")
+        maps.append(found.transpose(2, 0, 1) if layer.channels_last else found)
+    if not all(np.isfinite(some).all() for some in maps):
+        raise QueryError(f"{path}: the model gives numbers that are not finite")
+    square = pixels.square(decoded.width, decoded.height, card.size, card.fit)
+    frame = Frame(decoded.width, decoded.height, square)
+    return _Seen(path, data if isinstance(query, bytes) else None, row[0], maps, frame)
 
 
 def _edges(side: int) -> Edges:
@@ -243,6 +252,43 @@ def _box(frame: Frame, cell: tuple[int, ...], edges: Sequence[Edges]) -> Rectang
     return box
 
 
+def draw_features(
+    resources: Resources,
+    shown: Features,
+    top: int | None,
+    overlay: bool,  # noqa: FBT001 - handed through
+) -> bytes:
+    """See ``Library.draw_features``."""
+    _check_top(top)
+    picture = _picture(resources, shown.picture, shown.data)
+    if overlay:
+        return pixels.activation_sheet(picture, shown)
+    return pixels.maps_sheet(picture, shown, top)
+
+
+def draw_map(shown: Features, channel: int) -> bytes:
+    """See ``Library.draw_map``."""
+    if not 0 <= channel < len(shown.maps):
+        raise SettingError(
+            f"{shown.layer} has the channels 0 to {len(shown.maps) - 1}, not {channel}"
+        )
+    return pixels.map_tile(shown.maps[channel])
+
+
+def draw_explanation(resources: Resources, shown: Explanation) -> bytes:
+    """See ``Library.draw_explanation``."""
+    pictures = (
+        _picture(resources, shown.a, shown.data_a),
+        _picture(resources, shown.b, shown.data_b),
+    )
+    return pixels.matches_sheet(pictures, shown)
+
+
+def _check_top(top: int | None) -> None:
+    if top is not None and top < 1:
+        raise SettingError(f"top must be at least 1, not {top}")
+
+
 def save_features(  # noqa: PLR0913, PLR0917 - what to draw, and how
     resources: Resources,
     shown: Features | Sequence[Features],
@@ -254,8 +300,7 @@ def save_features(  # noqa: PLR0913, PLR0917 - what to draw, and how
     """See ``Library.save_features``."""
     from . import export
 
-    if top is not None and top < 1:
-        raise SettingError(f"top must be at least 1, not {top}")
+    _check_top(top)
     if isinstance(shown, Features):
         shown, names = [shown], [os.fspath(target)]
     else:
@@ -263,12 +308,7 @@ def save_features(  # noqa: PLR0913, PLR0917 - what to draw, and how
         names = [f"{stem}-{one.layer.partition('_')[0]}{suffix}" for one in shown]
     places = [_free(resources, name, [one.picture for one in shown], force) for name in names]
     for one, place in zip(shown, places, strict=True):
-        picture = _picture(resources, one.picture)
-        if overlay:
-            sheet = pixels.activation_sheet(picture, one)
-        else:
-            sheet = pixels.maps_sheet(picture, one, top)
-        export.write_bytes(place, sheet, force=force)
+        export.write_bytes(place, draw_features(resources, one, top, overlay), force=force)
     return places
 
 
@@ -282,8 +322,7 @@ def save_explanation(
     from . import export
 
     place = _free(resources, target, [shown.a, shown.b], force)
-    pictures = _picture(resources, shown.a), _picture(resources, shown.b)
-    export.write_bytes(place, pixels.matches_sheet(pictures, shown), force=force)
+    export.write_bytes(place, draw_explanation(resources, shown), force=force)
     return place
 
 
@@ -308,8 +347,10 @@ def _free(
     return place
 
 
-def _picture(resources: Resources, path: str) -> bytes:
+def _picture(resources: Resources, path: str, data: bytes | None) -> bytes:
     try:
+        if data is not None:
+            return resources.preview(data, _DRAWN)
         return resources.thumbnail(path, _DRAWN)
     except PictureError as error:
         raise QueryError(f"cannot read {path}: {error}") from error

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .decisions import decided
-from .records import Status
+from .records import Group, Status
 from .regrouping import memberships, stale
 
 if TYPE_CHECKING:
-    from .records import Group, Grouping, Rows
+    from .records import Grouping, Rows
     from .store import Store
 
 

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import scan
-from .errors import ExportError, PictureError, SettingError
-from .records import Skipped
+from .asking import absolute
+from .copies import with_best
+from .errors import ExportError, PictureError, QueryError, SettingError
+from .records import CopyKind, Skipped, no_progress
 from .store import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from .records import Copy, CopyKind, DuplicateSet, Progress
+    from .records import Copy, DuplicateSet, Progress
     from .resources import Resources
 
 
@@ -61,7 +63,7 @@ class Tidied:
     skipped: tuple[Skipped, ...] = ()
 
 
-def plan(sets: Iterable[DuplicateSet], folder: str | None) -> Tidied:
+def plan(sets: Iterable[DuplicateSet], folder: str | None, root: str | None = None) -> Tidied:
     """Which files may go, the best of each set left out, and where to.
 
     What the best copy cannot stand for stays, and so does what lies below the folder already.
@@ -70,13 +72,14 @@ def plan(sets: Iterable[DuplicateSet], folder: str | None) -> Tidied:
         sets: see ``Library.duplicates``.
         folder: where they shall go, each to the path that it has below the folder that holds them
             all; None to name them only.
+        root: another folder that holds them all, whose paths they take along.
 
     Raises:
         SettingError: the folder has no name.
     """
     if folder is not None and not folder:
         raise SettingError("the folder to move to has no name")
-    place = None if folder is None else _absolute(folder)
+    place = None if folder is None else absolute(folder)
     aside = [] if place is None else [place]
     chosen = [one for one in sets if not within(one.best, aside)]
     going = [
@@ -85,7 +88,7 @@ def plan(sets: Iterable[DuplicateSet], folder: str | None) -> Tidied:
         for copy in one.files[1:]
         if copy.path not in one.stays and not within(copy.path, aside)
     ]
-    root = _common([copy.path for copy, _ in going])
+    root = root or common([copy.path for copy, _ in going])
     moves = [
         Move(
             copy.path,
@@ -102,23 +105,42 @@ def plan(sets: Iterable[DuplicateSet], folder: str | None) -> Tidied:
     return Tidied(tuple(moves), skipped=tuple(staying))
 
 
+def put_aside(resources: Resources, keep: str, going: Sequence[str], folder: str) -> Tidied:
+    """Move some files of one set of copies; see ``Library.put_aside``."""
+    store = resources.store()
+    files = [absolute(path) for path in dict.fromkeys(going)]
+    keep = absolute(keep)
+    if not files or keep in files:
+        raise SettingError(f"name copies of {keep} to put aside, and not itself")
+    if within(keep, [absolute(folder)]):
+        raise QueryError(f"{keep} is in {folder} already; keep one that is not")
+    chosen = with_best(store, keep, files)
+    # So files of one name, put aside one after the other, do not meet.
+    root = common([file.path for file in store.files() if file.id is not None])
+    return carry_out(resources, [chosen], folder, no_progress, root)
+
+
 def carry_out(
-    resources: Resources, sets: Sequence[DuplicateSet], folder: str, progress: Progress
+    resources: Resources,
+    sets: Sequence[DuplicateSet],
+    folder: str,
+    progress: Progress,
+    root: str | None = None,
 ) -> Tidied:
-    """Move the copies of a plan.
+    """Move the copies of a plan; see ``plan``.
 
     Raises:
         ExportError: the folder cannot be made.
         LibraryBusyError: another process is writing to the library; nothing is moved.
     """
-    planned = plan(sets, folder)
+    planned = plan(sets, folder, root)
     ids = {copy.path: copy for one in sets for copy in one.files}
     moved: list[Move] = []
     skipped = list(planned.skipped)
     store = resources.store()
     with store.writing():
         try:
-            Path(_absolute(folder)).mkdir(parents=True, exist_ok=True)
+            Path(absolute(folder)).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ExportError(f"cannot make the folder {folder}: {error.strerror}") from error
         checked = None
@@ -193,13 +215,9 @@ def _copy(path: str, target: str) -> None:
         shutil.copystat(path, target)
 
 
-def _common(paths: Sequence[str]) -> str:
+def common(paths: Sequence[str]) -> str:
     """The folder that holds them all."""
     return os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else os.sep  # noqa: PTH120 - text in, text out
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH111 - Path's raises for unknown users
 
 
 def _size(path: str) -> int:

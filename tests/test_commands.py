@@ -253,7 +253,7 @@ def test_every_command_has_json_and_an_example(tmp_path: Path) -> None:
     names += ["export", "map", "status", "verify"]
     names += [f"model {name}" for name in ("list", "info", "pull", "import", "quantize")]
     names += [f"groups {name}" for name in ("show", "name", "cover", "together", "apart")]
-    names += [f"groups {name}" for name in ("decisions", "forget")]
+    names += [f"groups {name}" for name in ("form", "merge", "decisions", "forget")]
     names += ["duplicates", "duplicates not", "bursts"]
     ways: tuple[list[str], ...] = ([], ["model"], ["groups"], ["duplicates"])
     listed = "".join(run(*way, "--help", home=tmp_path).text for way in ways)

@@ -27,6 +27,8 @@ from imgindex.duplicates.waves import TURNS, turned, waves
 from imgindex.errors import LibraryBusyError, QueryError, SettingError
 from imgindex.pixels import decode, digest, small
 from imgindex.records import SKETCH_SIDE, DuplicateSet, IndexedFile, Picture, Twin
+from imgindex.resources import Resources
+from imgindex.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -370,6 +372,96 @@ def test_moving_to_another_disk(
     assert len(tidied.moves) == 4
     assert (tmp_path / "away" / "copies" / "same.jpg").stat().st_mtime_ns == before
     assert not (folder / "copies" / "same.jpg").exists()
+
+
+def test_known_copies_are_told_without_looking_for_others(
+    library: str, folder: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = {"scene-0.jpg": "exact", "same.jpg": "exact"}
+    with Library(library, model=model_file) as opened:
+        assert told(opened.known_duplicates().sets) == [same]
+        assert opened.unexamined() == 9
+        found = opened.duplicates()
+        assert opened.unexamined() == 0
+        with open_store(library).writing(), monkeypatch.context() as patched:
+            patched.setattr(Resources, "load", None)  # no picture is read
+            assert opened.known_duplicates() == found
+            assert told(opened.known_duplicates("exact").sets) == [same]
+        (folder / "new.jpg").write_bytes(jpeg(scene(77)))
+        (folder / "copies" / "same.jpg").unlink()
+        opened.add([folder / "new.jpg"])
+        assert opened.unexamined() == 1
+        known = opened.known_duplicates()
+        assert len(known.sets[0].files) == 3
+        assert [Path(one.path).name for one in known.skipped] == ["same.jpg"]
+        assert "vanished" in known.skipped[0].reason
+        with pytest.raises(SettingError, match="exact, pixels, near, not 'alike'"):
+            opened.known_duplicates("alike")  # type: ignore[arg-type]
+
+
+def test_copies_of_a_chosen_one_are_put_aside(library: str, folder: Path, tmp_path: Path) -> None:
+    away, copies = tmp_path / "away", folder / "copies"
+    with Library(library) as opened:
+        opened.duplicates()
+        first = opened.put_aside(copies / "mirror.jpg", [copies / "small.jpg"], away)
+        assert first.done
+        assert [Path(one.target or "") for one in first.moves] == [away / "copies/small.jpg"]
+        # The path below all files of the library: not just the name.
+        opened.put_aside(str(copies / "lossless.png"), [str(folder / "scene-1.jpg")], away)
+        assert (away / "scene-1.jpg").is_file()
+        assert told(opened.known_duplicates().sets) == [
+            {"scene-0.jpg": "exact", "same.jpg": "exact", "mirror.jpg": "near"}
+        ]
+        assert opened.status().missing == 2
+        last = opened.put_aside(copies / "same.jpg", [folder / "scene-0.jpg"], away)
+        assert [one.kind for one in last.moves] == ["exact"]
+        assert not (folder / "scene-0.jpg").exists()
+        assert len(told(opened.known_duplicates().sets)) == 1
+
+
+def test_what_shows_more_than_the_chosen_one_stays(
+    library: str, folder: Path, tmp_path: Path
+) -> None:
+    small = folder / "copies" / "small.jpg"
+    with Library(library) as opened:
+        opened.duplicates()
+        tidied = opened.put_aside(small, [folder / "scene-0.jpg"], tmp_path / "away")
+    assert tidied.moves == ()
+    assert [Path(one.path).name for one in tidied.skipped] == ["scene-0.jpg"]
+    assert "shows more than the best copy, or is larger" in tidied.skipped[0].reason
+    assert (folder / "scene-0.jpg").exists()
+
+
+def test_what_is_no_copy_is_not_put_aside(library: str, folder: Path, tmp_path: Path) -> None:
+    best, same = folder / "scene-0.jpg", folder / "copies" / "same.jpg"
+    away = tmp_path / "away"
+    with Library(library) as opened:
+        opened.duplicates()
+        before = sorted(folder.rglob("*"))
+        for keep, going, message in (
+            (best, [same, folder / "scene-2.jpg"], "scene-2.jpg is not known to be a copy"),
+            (folder / "scene-2.jpg", [same], "no copies of .*scene-2.jpg are known"),
+            (tmp_path / "nowhere.jpg", [same], "no copies of .*nowhere.jpg are known"),
+            (folder, [same], "no copies of .* are known"),
+        ):
+            with pytest.raises(QueryError, match=message):
+                opened.put_aside(keep, going, away)
+        with pytest.raises(QueryError, match=r"is in .* already"):
+            opened.put_aside(same, [best], folder / "copies")
+        for nothing in ([], [best]):
+            with pytest.raises(SettingError, match="and not itself"):
+                opened.put_aside(best, nothing, away)
+        said = opened.distinct([best, folder / "copies" / "mirror.jpg"])
+        with pytest.raises(QueryError, match=r"mirror\.jpg is not known to be a copy"):
+            opened.put_aside(best, [folder / "copies" / "mirror.jpg"], away)
+        opened.forget(said.number)
+        same.write_bytes(jpeg(scene(9)))
+        with pytest.raises(QueryError, match=r"same\.jpg has changed since it was indexed"):
+            opened.put_aside(best, [same], away)
+        assert sorted(folder.rglob("*")) == before
+        with open_store(library).writing(), pytest.raises(LibraryBusyError):
+            opened.put_aside(best, [folder / "copies" / "small.jpg"], away)
+    assert not away.exists()
 
 
 # The command

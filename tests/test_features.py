@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from pictures import exif, jpeg, png, scene, turned
 from PIL import Image
 
 from imgindex import Library, foreign, graph, pixels, precision, vgg16
-from imgindex.embed import Embedder, outputs
+from imgindex.embed import Embedder, outputs, sessions
 from imgindex.errors import ExportError, QueryError, SettingError
 from imgindex.pixels import heat
 from imgindex.records import Explanation, Features, Frame
@@ -405,6 +406,7 @@ def test_a_convolution_along_a_line_gives_no_maps(folder: Path, tmp_path: Path) 
     with opened(model) as library:
         with pytest.raises(SettingError, match="along of toy gives no maps"):
             library.features(folder / "0.png", 2)
+        assert [one.name for one in library.layers().layers] == ["map"]
         found = library.explain(folder / "0.png", folder / "1.png")
         assert (found.layer, found.exact) == ("map", False)
 
@@ -674,6 +676,101 @@ def test_ids_of_pictures_whose_files_are_gone(
         gone.unlink()
         with pytest.raises(QueryError, match="is at its place any more"):
             library.features(match.id)
+
+
+def test_a_picture_may_come_as_bytes(folder: Path, model_file: Path) -> None:
+    one, other = (folder / "0.png").read_bytes(), folder / "1.png"
+    with opened(model_file) as library:
+        shown, filed = library.features(one, 3), library.features(folder / "0.png", 3)
+        assert (shown.picture, shown.data, filed.data) == ("-", one, None)
+        assert (shown.maps == filed.maps).all()
+        assert shown.frame == filed.frame
+        assert library.features_by_block(one)[0].layer == "block1_conv2"
+        found, named = library.explain(one, other), library.explain(folder / "0.png", other)
+        assert (found.a, found.data_a, found.data_b) == ("-", one, None)
+        assert (found.score, found.places) == (named.score, named.places)
+        for sheet in (library.draw_features(shown), library.draw_explanation(found)):
+            with Image.open(io.BytesIO(sheet)) as image:
+                assert image.format == "PNG"
+        with pytest.raises(QueryError, match="cannot read -: "):
+            library.features(b"no picture")
+
+
+def test_sheets_are_given_as_they_are_written(
+    folder: Path, tmp_path: Path, model_file: Path
+) -> None:
+    with opened(model_file) as library:
+        shown = library.features(folder / "0.png", "block1_conv1")
+        every: list[dict[str, Any]] = [{}, {"top": 4}, {"overlay": True}]
+        for at, options in enumerate(every):
+            library.save_features(shown, tmp_path / f"{at}.png", **options)
+            written = (tmp_path / f"{at}.png").read_bytes()
+            assert library.draw_features(shown, **options) == written
+        found = library.explain(folder / "0.png", folder / "1.png")
+        library.save_explanation(found, tmp_path / "found.png")
+        assert library.draw_explanation(found) == (tmp_path / "found.png").read_bytes()
+        with pytest.raises(SettingError, match="top must be at least 1"):
+            library.draw_features(shown, top=0)
+        lively = shown.channels[0].channel
+        with Image.open(io.BytesIO(library.draw_map(shown, lively))) as image:
+            drawn = np.asarray(image)
+        assert drawn.shape == (448, 448, 3)  # 14 times 32
+        peak = np.unravel_index(shown.maps[lively].argmax(), (32, 32))
+        hottest = heat.coloured(np.ones((1, 1)))[0, 0]
+        assert (drawn[14 * peak[0] + 7, 14 * peak[1] + 7] == hottest).all()
+        assert (drawn[::14, ::14] == drawn[13::14, 13::14]).all()
+        for channel in (-1, 64):
+            with pytest.raises(SettingError, match=f"channels 0 to 63, not {channel}"):
+                library.draw_map(shown, channel)
+
+
+def test_layers_are_listed_with_their_shapes(
+    folder: Path, tmp_path: Path, model_file: Path
+) -> None:
+    with opened(model_file) as library:
+        told = library.layers()
+        assert (told.model, told.last) == ("tiny", "block3_pool")
+        assert told.blocks == ("block1_conv2", "block2_conv2", "block3_conv3")
+        assert [one.name for one in told.layers if one.convolution] == [
+            name for name in vgg16.CONVOLUTIONS if name < "block4"
+        ]
+        assert [one.convolution for one in told.layers if one.convolution] == [*range(1, 8)]
+        for one in told.layers:
+            shape = library.features(folder / "0.png", one.name).maps.shape
+            assert (one.channels, one.height, one.width) == shape
+    path = tmp_path / "foreign.onnx"
+    path.write_bytes(foreign.adapt(network(tmp_path / "net.onnx", LAST, "flat"), **LABEL))
+    with opened(path) as library:
+        told = library.layers()
+        last = library.features(folder / "0.png").layer
+        assert (told.blocks, told.last) == ((), last)
+        assert [(one.name, one.convolution) for one in told.layers] == [("map", 1)]
+        assert (told.layers[0].channels, told.layers[0].height) == (5, 4)
+
+
+def test_the_model_is_loaded_once(
+    folder: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+    load = sessions.load
+
+    def counted(*given: Any) -> Any:
+        loaded.append(given)
+        return load(*given)
+
+    monkeypatch.setattr(sessions, "load", counted)
+    with opened(model_file) as library:
+        pictures = [folder / f"{at}.png" for at in range(4)]
+        with ThreadPoolExecutor(4) as threads:
+            shown = list(threads.map(library.features, pictures, ["block1_conv1", 2, 3, None]))
+        library.explain(pictures[0], pictures[1])
+        library.features_by_block(pictures[0])
+        assert len(loaded) == 1
+        for one, picture in zip(shown, pictures, strict=True):
+            assert (library.features(picture, one.layer).maps == one.maps).all()
+        library.close()
+        library.features(pictures[0])
+        assert len(loaded) == 2
 
 
 def test_settings_out_of_range(folder: Path, tmp_path: Path, model_file: Path) -> None:

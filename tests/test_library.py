@@ -1126,3 +1126,20 @@ def test_another_resolution_is_taken_from_the_same_layout(
     assert counts[0] < counts[-1]
     with pytest.raises(SettingError, match="at least 1"):
         library.cluster(about=0)
+
+
+def test_the_graph_may_be_brought_up_to_date_later(local: Library, photos: Path) -> None:
+    local.add([photos], settle=False)
+    assert local.status().index == "none"
+    assert found(local.search(photos / "b.png", k=1)) == ["b.png"]
+    local.add([photos])
+    assert local.status().index == "ready"
+    put(photos / "d.png", 40)
+    local.add([photos], settle=False)
+    assert local.status().index == "stale"
+    results = [local.search(photos / "d.png", k=4) for _ in range(30)]
+    assert [found(result)[0] for result in results] == ["d.png"] * 30
+    assert [len(result.matches) for result in results] == [4] * 30
+    assert results[-1].way == "hnsw"
+    local.settle()
+    assert local.status().index == "ready"

@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -18,7 +19,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import hnswlib
 import numpy as np
 import pytest
-from test_store import PIN, an_id, file, fill, grouping_of, picture, seen, unit
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_store import (
+    PIN,
+    an_id,
+    file,
+    fill,
+    grouping_of,
+    picture,
+    seen,
+    store_dimension,
+    unit,
+)
 
 from imgindex.errors import (
     LibraryBusyError,
@@ -30,7 +43,17 @@ from imgindex.errors import (
 )
 from imgindex.records import ModelPin, Where, no_progress
 from imgindex.searching import check_recall
-from imgindex.store import database, filters, groupings, growth, hnsw, open_store, schema, view
+from imgindex.store import (
+    database,
+    filters,
+    groupings,
+    growth,
+    hnsw,
+    local,
+    open_store,
+    schema,
+    view,
+)
 from imgindex.store.local import LocalStore
 from imgindex.store.rows import nearest
 
@@ -487,7 +510,7 @@ def test_the_graphs_state_follows_the_rows(folder: Path) -> None:
         store.add([picture(100)], unit(1, seed=4), [file("/100", 100)])
         assert store.stats().index == "stale"
         way, (hits,) = store.search(unit(1, seed=4), 1, way="hnsw")
-        assert (way, hits[0].id) == ("exact", an_id(100))
+        assert (way, hits[0].id) == ("hnsw", an_id(100))  # compared besides
         store.refresh(no_progress)
         assert store.stats().index == "ready"
         store.mark_missing(["/100"])
@@ -637,8 +660,10 @@ def test_a_graph_put_for_another_in_the_middle_of_a_search_is_not_walked(filled:
         store.search(rows[:1], 1, way="hnsw")
         graph = store._derived()
         assert graph is not None
-        assert graph.search(rows[:3], 2, 300) is not None
-        assert graph.search(rows[:3], 2, 299) is None  # the caller compares every vector then
+        mapped = store._mapped()
+        assert graph.search(rows[:3], 2, mapped) is not None
+        # The caller compares every vector then.
+        assert graph.search(rows[:3], 2, mapped[:299]) is None
 
 
 def test_a_damaged_graph_met_while_another_thread_writes_holds_nobody_up(filled: Path) -> None:
@@ -785,10 +810,110 @@ def test_a_graph_that_another_process_brought_up_to_date_is_loaded_anew(filled: 
         assert reader.search(unit(1), 1, way="hnsw")[0] == "hnsw"
         writer.add([picture(700)], unit(1, seed=9), [file("/700", 700)])
         way, (hits,) = reader.search(unit(1, seed=9), 1, way="hnsw")
-        assert (way, hits[0].id) == ("exact", an_id(700))
+        assert (way, hits[0].id) == ("hnsw", an_id(700))  # compared besides
         writer.refresh(no_progress)
-        way, (hits,) = reader.search(unit(1, seed=9), 1, way="hnsw")
-        assert (way, hits[0].id) == ("hnsw", an_id(700))
+        assert reader._graph is not None
+        assert reader._graph.rows == 300
+        for _ in range(301 * (local._SCANS_WORTH_A_LOAD + 1) // 60):
+            way, (hits, *_) = reader.search(unit(60, seed=9), 1, way="hnsw")
+            assert (way, hits[0].id) == ("hnsw", an_id(700))
+        assert reader._graph.rows == 301  # by then comparing has cost as much as loading
+
+
+def a_tail(store: LocalStore, first: int, count: int, seed: int) -> Rows:
+    """Pictures that come after the graph was saved."""
+    rows = unit(count, store_dimension(store), seed)
+    numbers = range(first, first + count)
+    store.add([picture(n) for n in numbers], rows, [file(f"/tail/{n}", n) for n in numbers])
+    return rows
+
+
+@settings(max_examples=25)
+@given(
+    behind=st.integers(1, 40),
+    k=st.integers(1, 30),
+    seed=st.integers(0, 9),
+    gone=st.sets(st.integers(0, 139), max_size=30),
+    where=st.sampled_from([None, Where(ids=frozenset(map(an_id, range(0, 200, 2))))]),
+)
+def test_rows_behind_the_graph_are_found_as_by_comparing_all(
+    behind: int, k: int, seed: int, gone: set[int], where: Where | None
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(view, "_ROWS_A_WALK", 0)
+        with opened(make(Path(folder) / "library", 120, seed)) as store:
+            rows = a_tail(store, 120, behind, seed + 50)
+            store.mark_missing([f"/tail/{n}" if n >= 120 else f"/p/{n}.jpg" for n in gone])
+            queries = np.concatenate([unit(3, seed=seed + 90), rows[:2]])
+            way, exact = store.search(queries, k, way="exact", where=where)
+            assert way == "exact"
+            way, walk = store.search(queries, k, way="hnsw", where=where)
+            assert way == "hnsw"
+            late = {an_id(n) for n in range(120, 160)}
+            for mine, theirs in zip(walk, exact, strict=True):
+                assert len(mine) == len(theirs)
+                assert [hit.id for hit in mine if hit.id in late] == [
+                    hit.id for hit in theirs if hit.id in late
+                ]
+                scores = [hit.score for hit in mine]
+                assert scores == sorted(scores, reverse=True)
+                assert scores == pytest.approx([hit.score for hit in theirs], abs=1e-5)
+
+
+def test_a_graph_that_lacks_too_much_is_not_walked(filled: Path) -> None:
+    with opened(filled) as store:
+        a_tail(store, 1000, 100, 3)
+        assert store.search(unit(1), 3, way="hnsw")[0] == "hnsw"
+        a_tail(store, 1100, 1, 4)
+        assert store.search(unit(1), 3, way="hnsw")[0] == "exact"
+    assert walked(filled) == "exact"
+    with opened(filled) as store:
+        store.refresh(no_progress)
+    assert walked(filled) == "hnsw"
+
+
+def test_a_graph_is_loaded_though_it_lacks_a_little(filled: Path) -> None:
+    with opened(filled) as store:
+        rows = a_tail(store, 1000, 20, 3)
+    with opened(filled) as store:
+        ways = [store.search(unit(1, seed=n), 3)[0] for n in range(29)]
+        assert ways == ["exact"] * 24 + ["hnsw"] * 5
+        assert store.search(rows[:1], 1)[1][0][0].id == an_id(1000)
+        assert store.stats().index == "stale"
+
+
+def test_the_graph_is_brought_up_to_date_once_it_lacks_many(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "_FEW", 10)
+    before = [path.stat().st_mtime_ns for path in graph_files(filled)]
+    with opened(filled) as store:
+        a_tail(store, 1000, 10, 3)
+        store.refresh(no_progress, lazily=True)
+        assert [path.stat().st_mtime_ns for path in graph_files(filled)] == before
+        assert store.stats().index == "stale"
+        a_tail(store, 1010, 1, 4)
+        store.refresh(no_progress, lazily=True)
+        assert store.stats().index == "ready"
+        assert store.verify(no_progress) == []
+
+
+def test_groups_are_made_over_the_whole_graph(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by a reader that still has an older one, and by one that cannot bring it up to date."""
+    monkeypatch.setattr(local, "_COMPARED", 100)
+    with opened(filled) as reader, opened(filled) as writer:
+        assert reader.search(unit(1), 1, way="hnsw")[0] == "hnsw"
+        a_tail(writer, 1000, 20, 3)
+        ids, _ = reader.vectors()
+        with writer.writing():
+            near, links = reader.neighbours(ids, 5, no_progress)
+        assert (near.shape, len(links)) == ((320, 6), 0)
+        writer.refresh(no_progress)
+        near, links = reader.neighbours(ids, 5, no_progress)
+        assert len(near) == 320
+        assert len(links) > 0
 
 
 class Cut(hnswlib.Index):
@@ -821,7 +946,8 @@ def test_a_full_disk_keeps_the_graph_that_was_there(
                 store.refresh(no_progress)
         assert store.stats().index in {"stale", "damaged"}
         way, (hits,) = store.search(unit(1, seed=9), 1, way="hnsw")
-        assert (way, hits[0].id) == ("exact", an_id(700))
+        old = "exact" if how == "sidecar not written" else "hnsw"
+        assert (way, hits[0].id) == (old, an_id(700))
         assert not list(filled.glob("*.part"))
         store.refresh(no_progress)
         assert store.stats().index == "ready"

@@ -21,7 +21,7 @@ from PIL import Image
 from test_page import HOSTILE, Page, jpeg
 
 from imgindex import Library, pixels
-from imgindex.errors import ExportError, SettingError
+from imgindex.errors import ExportError, LibraryNotFoundError, SettingError
 from imgindex.export import Map, colours, write_map
 from imgindex.export import map as page
 from imgindex.grouping import lay_out, rooms
@@ -310,6 +310,54 @@ def test_a_library_is_drawn_as_a_picture(place: Path, tmp_path: Path) -> None:
             library.map(tmp_path / "other.png", size=(640, 1))
         with pytest.raises(ExportError, match="is a picture of the library"):
             library.map(place / "photos/0-0.png", force=True)
+
+
+def test_a_library_is_charted_as_it_is_drawn(place: Path, tmp_path: Path, model_file: Path) -> None:
+    stages: set[str] = set()
+    with Library(place / "lib") as library:
+        library.map(tmp_path / "map.html")
+        chart = library.chart(lambda stage, done, total: stages.add(stage))  # noqa: ARG005 - Progress
+        grouping, paths = library.grouping(), library.paths(library.grouping().ids)
+    assert stages <= {"neighbours", "layout"}
+    assert "layout" in stages
+    assert sorted(chart.ids) == sorted(grouping.ids)
+    for array in (chart.x, chart.y, chart.rooms, chart.strengths, chart.labels):
+        assert array.shape == (16,)
+        assert array.dtype == (np.int32 if array is chart.labels else np.float32)
+        assert array.flags.c_contiguous
+    assert (chart.x.min(), chart.y.min()) == (0, 0)
+    assert (chart.width, chart.height) == (chart.x.max(), chart.y.max())
+    assert max(chart.width, chart.height) == 1
+    of = {one: at for at, one in enumerate(grouping.ids)}
+    at = [of[one] for one in chart.ids]
+    np.testing.assert_array_equal(chart.labels, grouping.labels[at])
+    np.testing.assert_array_equal(chart.strengths, grouping.strengths[at])
+    told = data_of(tmp_path / "map.html")
+    names = [Path(paths[one][0]).name for one in chart.ids]
+    assert names == [told["names"][one] for one in told["shown"]]
+    near = np.array(told["x"])[told["shown"]] / told["steps"]
+    np.testing.assert_allclose(chart.x, near, atol=1e-4)
+    whole = [group for group in chart.groups if group.id != -1]
+    assert [group.size for group in whole] == [group.size for group in grouping.groups]
+    assert [group.place for group in whole] == list(range(len(whole)))
+    assert [[one.light, one.dark] for one in whole] == [one["colours"] for one in told["groups"]]
+    assert "waves" in [group.name for group in whole]
+    for group in chart.groups:
+        assert chart.ids[group.place] == group.cover
+        assert chart.labels[group.place] == group.id
+    rest = chart.rooms[len(whole) :]
+    assert (np.diff(rest) <= 0).all()
+
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/a.png").write_bytes(png(scene(1, 48, 36)))
+    with Library("memory:", model=model_file, device="cpu") as library:
+        with pytest.raises(LibraryNotFoundError):
+            library.chart()
+        library.add([tmp_path / "one"])
+        alone = library.chart()
+    assert (len(alone.ids), alone.grouped, alone.width, alone.height) == (1, False, 0, 0)
+    ((noise, name, size, place_of),) = [(g.id, g.name, g.size, g.place) for g in alone.groups]
+    assert (noise, name, size, place_of) == (-1, None, 1, 0)
 
 
 def test_what_came_since_what_is_gone_and_no_groups(tmp_path: Path, model_file: Path) -> None:

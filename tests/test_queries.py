@@ -20,15 +20,15 @@ from test_commands import PHOTOS, needs_photos
 from test_fetch import serving
 from typer.testing import CliRunner
 
-from imgindex import Library, fetch, pixels, scan
+from imgindex import Library, PictureId, fetch, pixels, scan, searching
 from imgindex.cli import expression
 from imgindex.cli.app import app
 from imgindex.errors import QueryError, SettingError
-from imgindex.pages import Pages
+from imgindex.pages import Pages, Ranking
 from imgindex.records import AWAY, Box, Hit, QueryFailure, Term, Where, weighed, worded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from imgindex.asking import Query
     from imgindex.records import SearchResult
@@ -254,32 +254,199 @@ def test_filters_that_say_nothing_are_refused(field: str, value: Any, says: str)
 # Pages
 
 
-def test_a_later_page_goes_on_where_the_earlier_one_ended() -> None:
+def ranked(names: Iterable[str], *, version: str = "1", reach: int = 9) -> Ranking:
+    hits = [Hit(name, 0.5) for name in names]
+    return Ranking.of(hits, {}, reach=reach, ended=False, way="exact", version=version)
+
+
+def kept(pages: Pages, key: str) -> list[str]:
+    ranking = pages.get(key)
+    return [] if ranking is None else [hit.id for hit in ranking.hits(0, len(ranking.ids))]
+
+
+def test_a_longer_list_goes_on_where_the_shorter_one_ended() -> None:
+    first, longer = ranked("ac"), ranked("abcd", version="2", reach=50)
+    both = first.go_on(longer)
+    assert [hit.id for hit in both.hits(0, 9)] == list("acbd")  # b was missed the first time
+    assert (both.reach, both.version) == (50, "1")
+
+
+def test_what_drops_out_of_a_list_is_not_counted() -> None:
+    first = ranked("abcdef").cleared([1], 2)
+    assert [hit.id for hit in first.hits(0, 9)] == list("acdef")
+    assert first.checked == 2
+    again = first.cleared([], 4).cleared([0], 1)  # one vanished that had been there
+    assert [hit.id for hit in again.hits(0, 9)] == list("cdef")
+    assert again.checked == 3
+    assert again.cleared([3], 3).checked == 3
+
+
+def test_a_list_begins_anew_unless_it_would_begin_the_same() -> None:
     pages = Pages()
-    a, b, c, d = (Hit(name, 0.5) for name in "abcd")
-    assert pages.begin("q", [a, c]) == [a, c]
-    assert pages.go_on("q", [a, b, c, d]) == [a, c, b, d]  # b was missed the first time
-    assert pages.go_on("q", [a, b]) == [a, c, b, d]
-    assert pages.go_on("other", [b]) == [b]
-    assert pages.begin("q", [b]) == [b]
-    assert pages.go_on("q", [a, b]) == [b, a]
+    pages.keep("q", ranked("abcd"))
+    pages.begin("q", ranked("ab"))
+    assert kept(pages, "q") == list("abcd")
+    pages.begin("q", ranked("ac"))
+    assert kept(pages, "q") == list("ac")
+    pages.begin("q", ranked("a", version="2"))  # pictures may have come in between
+    assert kept(pages, "q") == ["a"]
+    assert kept(pages, "other") == []
 
 
 def test_pages_keep_so_many_hits_and_no_more() -> None:
     pages = Pages()
-    many = [Hit(str(at), 0.5) for at in range(150_000)]
-    more = [Hit("x", 0.5)]
-    assert len(pages.begin("first", many)) == 150_000
-    assert len(pages.go_on("first", more)) == 150_001  # told twice, counted once
-    pages.begin("second", many[:40_000])
-    assert len(pages.go_on("first", more)) == 150_001
-    pages.begin("third", many[:20_000])
-    assert len(pages.go_on("second", more)) == 1  # the oldest one is gone
-    assert len(pages.go_on("third", more)) == 20_001
-    assert len(pages.go_on("first", [])) == 150_001
-    pages.begin("long", many * 2)  # the newest stays, however long it is
-    assert len(pages.go_on("long", [])) == 300_000
-    assert len(pages.go_on("first", [])) == 0
+    many = [str(at) for at in range(600_000)]
+    pages.keep("first", ranked(many))
+    pages.keep("first", ranked(many))  # told twice, counted once
+    pages.keep("second", ranked(many[:300_000]))
+    assert len(kept(pages, "first")) == 600_000
+    pages.keep("first", ranked(many))
+    pages.keep("third", ranked(many[:200_000]))
+    assert kept(pages, "second") == []  # the oldest one is gone
+    assert len(kept(pages, "first")) == 600_000
+    pages.keep("long", ranked(map(str, range(1_200_000))))  # the newest stays, however long it is
+    assert len(kept(pages, "long")) == 1_200_000
+    assert kept(pages, "first") == kept(pages, "third") == []
+    for number in range(3000):
+        pages.keep(str(number), ranked("a"))
+    assert kept(pages, "2000") == ["a"]
+    assert kept(pages, "500") == []
+
+
+# Ids that are no files, rows as queries, and a search in steps
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory, model_file: Path) -> Path:
+    """A library of a dozen drawn scenes in the folder ``pictures`` beside it."""
+    folder = tmp_path_factory.mktemp("drawn")
+    (folder / "pictures").mkdir()
+    for seed in range(12):
+        (folder / "pictures" / f"{seed}.png").write_bytes(png(scene(seed, 48, 36)))
+    with Library(folder / "library", model=model_file, device="cpu") as library:
+        library.add([folder / "pictures"])
+    return folder
+
+
+@pytest.fixture
+def small(drawn: Path, model_file: Path) -> Iterator[Library]:
+    with Library(drawn / "library", model=model_file, device="cpu") as library:
+        yield library
+
+
+def test_a_picture_id_is_never_a_file(
+    small: Library, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (drawn / "pictures" / f"{seed}.png" for seed in (0, 1))
+    known = PictureId(id_of(first))
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(second, known)
+    assert small.search(str(known), 1).matches[0].path == str(second)  # the file of that name
+    result = small.search(known, 3)
+    assert result.query == known
+    assert result.matches == small.search(first, 3).matches
+    both = small.search([Term(known), Term(str(known))], 2)
+    assert {Path(match.path).name for match in both.matches} == {"0.png", "1.png"}
+    half = Box(0, 0, 50, 50, percent=True)
+    ways = [small.search(Term(one, box=half), 12).matches for one in (known, first)]
+    assert ways[0] == ways[1]
+    assert small.together([known, PictureId(id_of(second))]).pictures == (known, id_of(second))
+    assert small.features(known).picture == str(first)
+
+
+def test_picture_ids_are_looked_up_at_once_and_without_the_file_system(
+    small: Library, drawn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [PictureId(id_of(drawn / "pictures" / f"{seed}.png")) for seed in range(5)]
+    store = small._resources.store()
+    calls: list[Any] = []
+    look_up = store.vectors
+
+    def counted(some: Any) -> Any:
+        calls.append(some)
+        return look_up(some)
+
+    monkeypatch.setattr(store, "vectors", counted)
+    for name in ("lexists", "isdir"):
+        monkeypatch.setattr(f"os.path.{name}", None)
+    answers = list(small.search_many([*ids, PictureId("f" * 32), PictureId("~")], 1))
+    assert [a.matches[0].id for a in answers if not isinstance(a, QueryFailure)] == ids
+    assert len(calls) == 1
+    assert answers[5:] == [
+        QueryFailure("f" * 32, f"no indexed picture has the id {'f' * 32}"),
+        QueryFailure("~", "no indexed picture has the id ~"),
+    ]
+    for unknown in (lambda one: small.together([ids[0], one]), small.features, small.see):
+        with pytest.raises(QueryError, match="no indexed picture has the id beef"):
+            unknown(PictureId("beef"))
+    half = Box(0, 0, 50, 50, percent=True)
+    with pytest.raises(QueryError, match="no indexed picture has the id beef"):
+        small.search(Term(PictureId("beef"), box=half))
+
+
+def test_a_row_is_a_query(small: Library, drawn: Path) -> None:
+    pictures = [str(drawn / "pictures" / f"{seed}.png") for seed in (3, 4)]
+    rows = [vectors(small)[id_of(Path(one))] for one in pictures]
+    result = small.search(rows[0], 5)
+    assert result.query == "a vector"
+    expected = small.search(pictures[0], 5).matches
+    assert [match.id for match in result.matches] == [match.id for match in expected]
+    longer = small.search(rows[0] * np.float32(7), 5).matches
+    assert [m.score for m in longer] == pytest.approx([m.score for m in expected], abs=1e-6)
+    mixed = small.search([Term(rows[0], name="a"), Term(rows[1], AWAY, name="b")], 5)
+    assert mixed.query == "a - b"
+    told = small.search([Term(pictures[0]), Term(pictures[1], AWAY)], 5).matches
+    assert [match.id for match in mixed.matches] == [match.id for match in told]
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (np.ones(3, np.float32), r"a vector has shape \(3,\); it takes \(256,\) here"),
+        (np.ones((1, 256), np.float32), r"shape \(1, 256\)"),
+        (np.zeros(256, np.float32), "length 0; give finite numbers, not all 0"),
+        (np.full(256, np.nan, np.float32), "length nan"),
+        (np.full(256, np.inf, np.float32), "length inf"),
+        (np.full(256, 1e200), "length inf"),
+        (np.array(["a"] * 256), "neither a picture nor an array of numbers"),
+    ],
+    ids=["short", "matrix", "zero", "nan", "infinite", "huge", "words"],
+)
+def test_what_is_no_row_is_told(small: Library, row: Any, says: str) -> None:
+    with pytest.raises(QueryError, match=says):
+        small.search(row)
+    with pytest.raises(QueryError, match=says):
+        small.see(Term(row))
+    with pytest.raises(SettingError, match="a vector has no parts"):
+        Term(row, box=Box(0, 0, 1, 1))
+
+
+def test_a_search_can_be_taken_in_steps(small: Library, drawn: Path) -> None:
+    known = drawn / "pictures" / "5.png"
+    expected = vectors(small)[id_of(known)]
+    for one in (known, str(known), known.read_bytes(), PictureId(id_of(known)), Term(expected)):
+        np.testing.assert_allclose(small.see(one), expected, atol=1e-7)
+    half = Box(0, 0, 50, 50, percent=True)
+    queries: list[Any] = [jpeg(scene(77)), Term(known, box=half), Term(png(scene(78)), -1)]
+    seen: list[Any] = [small.see(query) for query in queries]
+    assert [(one.shape, str(one.dtype)) for one in seen] == [((32, 32, 3), "uint8")] * 3
+    assert small.batch >= 1
+    rows = small.embed(seen)
+    assert rows.shape == (3, 256)
+    for query, row in zip(queries[:2], rows, strict=False):
+        mine, theirs = small.search(row, 5).matches, small.search(query, 5).matches
+        assert [match.id for match in mine] == [match.id for match in theirs]
+        assert [m.score for m in mine] == pytest.approx([m.score for m in theirs], abs=1e-5)
+    assert small.embed([]).shape == (0, 256)
+    for wrong in (seen[0][:5], seen[0].astype(np.float32), rows[0]):
+        with pytest.raises(SettingError, match="must be uint8"):
+            small.embed([wrong])
+    with pytest.raises(QueryError, match="cannot read -: not a picture"):
+        small.see(b"nothing")
+    with pytest.raises(QueryError, match="lies outside the picture"):
+        small.see(Term(known, box=Box(900, 900, 10, 10)))
+    with pytest.raises(QueryError, match="there is no file"):
+        small.see("nowhere.png")
 
 
 # Real photos
@@ -628,32 +795,144 @@ def test_pages_put_together_are_the_whole(library: Library, folder: Path, size: 
         assert cut.matches == tuple(match for match in best[3:] if match.score >= least)
 
 
-def test_pages_by_the_graph_do_not_overlap(tmp_path: Path, model_file: Path) -> None:
-    """While the first of them are compared and later ones walked."""
-    photos = tmp_path / "photos"
-    photos.mkdir()
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory, model_file: Path) -> Path:
+    """A library of 80 pictures, 20 of which show the same."""
+    folder = tmp_path_factory.mktemp("many")
+    (folder / "photos").mkdir()
     for seed in range(60):
-        (photos / f"{seed}.png").write_bytes(png(scene(seed, 48, 36)))
+        (folder / "photos" / f"{seed}.png").write_bytes(png(scene(seed, 48, 36)))
     for copy in range(20):  # the same pixels in other bytes: which comes first is anybody's guess
-        (photos / f"copy{copy}.png").write_bytes(png(scene(7, 48, 36)) + bytes([copy]))
-    with Library(tmp_path / "library", model=model_file, device="cpu") as library:
-        library.add([photos])
-    with Library(tmp_path / "library", model=model_file, device="cpu") as library:
-        query = photos / "9.png"
+        same = png(scene(7, 48, 36)) + bytes([copy])
+        (folder / "photos" / f"copy{copy}.png").write_bytes(same)
+    with Library(folder / "library", model=model_file, device="cpu") as library:
+        library.add([folder / "photos"])
+    return folder
+
+
+@pytest.mark.parametrize("step", [5, 1000])
+def test_pages_by_the_graph_do_not_overlap(
+    many: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """While the first of them are compared and later ones walked."""
+    monkeypatch.setattr(searching, "_FIRST_STEP", step)
+    with Library(many / "library", model=model_file, device="cpu") as library:
+        query = many / "photos" / "9.png"
         ways, seen = set(), list[str]()
         for offset in range(0, 81, 9):
-            for other in range(8):  # until the graph is loaded
-                library.search(photos / f"{other}.png", 1)
+            for other in range(16):  # until the graph is loaded
+                library.search(many / "photos" / f"{other}.png", 1)
             result = library.search(query, 9, offset=offset)
             ways.add(result.way)
             assert [match.rank for match in result.matches] == [
                 offset + at + 1 for at in range(len(result.matches))
             ]
             seen += [match.id for match in result.matches]
-        assert ways == {"exact", "hnsw"}
+        assert ways == ({"exact", "hnsw"} if step == 5 else {"exact"})
         assert len(seen) == len(set(seen)) == 80
         with pytest.raises(SettingError, match="offset must be at least 0"):
             library.search(query, offset=-1)
+
+
+@pytest.fixture
+def copied(many: Path, tmp_path: Path, model_file: Path) -> Iterator[tuple[Library, Path]]:
+    """The same library, whose pictures may go."""
+    shutil.copytree(many / "photos", tmp_path / "photos")
+    with Library(tmp_path / "library", model=model_file, device="cpu") as library:
+        library.add([tmp_path / "photos"])
+        yield library, tmp_path / "photos"
+
+
+def test_a_later_page_is_taken_from_what_was_found_before(
+    copied: tuple[Library, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, photos = copied
+    store = library._resources.store()
+    reaches, looked_up = list[int](), list[int]()
+    search, paths = store.search, store.paths
+
+    def searched(rows: Any, k: int, **more: Any) -> Any:
+        reaches.append(k)
+        return search(rows, k, **more)
+
+    def named(ids: Any, where: Any = None) -> Any:
+        looked_up.append(len(ids))
+        return paths(ids, where)
+
+    monkeypatch.setattr(searching, "_FIRST_STEP", 10)
+    monkeypatch.setattr(store, "search", searched)
+    monkeypatch.setattr(store, "paths", named)
+    whole = library.search(photos / "3.png", 80, exact=True).matches
+    assert reaches == [80]
+    fresh = Library(store, model=library.settings.model, device="cpu")
+    reaches.clear()
+    looked_up.clear()
+    pages: list[Any] = []
+    for offset in range(0, 81, 5):
+        pages += fresh.search(photos / "3.png", 5, offset=offset, exact=True).matches
+    assert [match.id for match in pages] == [match.id for match in whole]
+    assert reaches == [5, 10, 40, 160]
+    assert looked_up == [5] * 16 + [0]
+    reaches.clear()
+    again = fresh.search(photos / "3.png", 5, offset=40, exact=True)
+    assert again.matches == tuple(pages[40:45])
+    assert reaches == []
+    assert fresh.search(photos / "3.png", 5, exact=True).matches == tuple(pages[:5])
+    assert fresh.search(photos / "3.png", 5, offset=60, exact=True).matches == tuple(pages[60:65])
+    assert reaches == [5]  # the first page is always looked for anew
+
+
+def test_what_vanishes_between_pages_drops_out(copied: tuple[Library, Path]) -> None:
+    library, photos = copied
+    query = photos / "3.png"
+    whole = [match.path for match in library.search(query, 80, exact=True).matches]
+    gone = set(whole[2:5] + whole[20:23] + whole[40:60])
+    before = [library.search(query, 10, offset=at, exact=True).matches for at in (0, 10)]
+    for path in gone:
+        Path(path).unlink()
+    names = [match.path for page in before for match in page]
+    ranks = [match.rank for page in before for match in page]
+    while page := library.search(query, 10, offset=len(names), exact=True).matches:
+        names += [match.path for match in page]
+        ranks += [match.rank for match in page]
+    assert names == [*whole[:20], *(path for path in whole[20:] if path not in gone)]
+    assert ranks == list(range(1, len(names) + 1))
+    left = [path for path in whole if path not in gone]
+    for size in (7, 10):
+        fresh = Library(library._resources.store(), model=library.settings.model, device="cpu")
+        far = fresh.search(
+            query, size, offset=21, exact=True
+        ).matches  # what lies before is looked at, too
+        assert [match.path for match in far] == left[21 : 21 + size]
+        assert [m.path for m in fresh.search(query, 99, exact=True).matches] == left
+        every = [
+            fresh.search(query, size, offset=at, exact=True).matches for at in range(0, 60, size)
+        ]
+        assert [match.path for page in every for match in page] == left
+
+
+def test_pages_of_what_is_no_copy(copied: tuple[Library, Path]) -> None:
+    library, photos = copied
+    library.duplicates()
+    query = photos / "7.png"
+    whole = [match.path for match in library.search(query, 99, diverse=True, exact=True).matches]
+    assert len(whole) == 60
+    for size in (1, 7, 50):
+        fresh = Library(library._resources.store(), model=library.settings.model, device="cpu")
+        far = fresh.search(query, size, offset=30, diverse=True, exact=True).matches
+        assert [match.path for match in far] == whole[30 : 30 + size]
+        every = [
+            fresh.search(query, size, offset=at, diverse=True, exact=True).matches
+            for at in range(0, 61, size)
+        ]
+        assert [match.path for page in every for match in page] == whole
+    Path(whole[0]).unlink()  # another copy takes its place
+    again = [
+        match.path
+        for match in library.search(photos / "copy1.png", 99, diverse=True, exact=True).matches
+    ]
+    assert len(again) == 60
+    assert str(photos / "copy1.png") in again
 
 
 # The command

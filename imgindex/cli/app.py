@@ -15,7 +15,7 @@ from imgindex.errors import SettingError
 from imgindex.records import MIN_CLUSTER_SIZE, NOISE, ClusterReport, Space, to_json
 from imgindex.searching import RecallReport  # noqa: TC001 - as above
 
-from . import duplicates, groups, index, model, search, seeing, watch
+from . import duplicates, groups, index, model, search, seeing, serve, watch
 from . import map as chart
 from .options import (  # noqa: TC001 - typer reads the annotations
     JsonOption,
@@ -50,6 +50,7 @@ Begin with:
   imgindex duplicates                what is there twice?
   imgindex export groups.html        a page to look at
   imgindex map map.html              a map to walk about in
+  imgindex serve                     all of it in a browser
 """,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -96,6 +97,7 @@ app.command("index", epilog=index.EXAMPLES)(index.add)
 app.command("watch", epilog=watch.EXAMPLES)(watch.keep)
 app.command("search", epilog=search.EXAMPLES)(search.find)
 app.command("bursts", epilog=duplicates.BURSTS_EXAMPLES)(duplicates.bursts)
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("explain", epilog=seeing.EXPLAIN_EXAMPLES)(seeing.explain)
 app.command("features", epilog=seeing.FEATURES_EXAMPLES)(seeing.features)
 

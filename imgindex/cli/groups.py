@@ -29,8 +29,11 @@ Examples:
   imgindex groups show 7 --json
   imgindex groups name 7 "Lisbon"
   imgindex groups together a.jpg b.jpg
+  imgindex groups form a.jpg b.jpg c.jpg --name "Lisbon"
 """,
 )
+
+_SHOWN = 20  # pictures of a decision
 
 IdArgument = Annotated[
     int, typer.Argument(metavar="ID", help="A group, as imgindex groups has it.")
@@ -219,6 +222,50 @@ def apart(
         _tell(opened.apart(pictures), json=json)
 
 
+@app.command(epilog='\b\nExample:\n  imgindex groups form a.jpg b.jpg c.jpg --name "Lisbon"\n')
+@command
+def form(
+    pictures: PicturesArgument,
+    *,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="What to call the group.")
+    ] = None,
+    library: LibraryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Say that pictures are a group of their own.
+
+    They leave the groups that they are in. The group has a new id, and holds for every run.
+    """
+    with Library(library) as opened:
+        _tell(opened.form_group(pictures, name), json=json)
+
+
+@app.command(epilog="\b\nExample:\n  imgindex groups merge 7 12\n")
+@command
+def merge(
+    groups: Annotated[
+        list[int], typer.Argument(metavar="ID...", help="Groups, as imgindex groups has them.")
+    ],
+    *,
+    library: LibraryOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make one group of several.
+
+    The one that has a name stays, else the largest.
+    """
+    with Library(library) as opened:
+        made = opened.merge_groups(groups)
+    if json:
+        as_json(made)
+    else:
+        line(
+            f"decision {made.number}: {counted(len(made.pictures), 'picture')} "
+            f"together in group {made.group}"
+        )
+
+
 @app.command(epilog="\b\nExample:\n  imgindex groups decisions --json\n")
 @command
 def decisions(*, library: LibraryOption = None, json: JsonOption = False) -> None:
@@ -258,9 +305,14 @@ def _tell(decision: Decision, *, json: bool) -> None:
 
 
 def _in_words(decision: Decision, files: Mapping[str, str]) -> str:
-    pictures = " ".join(files.get(one, one) for one in decision.pictures)
+    some, more = decision.pictures[:_SHOWN], len(decision.pictures[_SHOWN:])
+    pictures = " ".join(files.get(one, one) for one in some)
+    if more:
+        pictures += f" and {more:,} more"
     if decision.kind == "name":
         return f"group {decision.group} is called {decision.name}"
     if decision.kind == "cover":
         return f"group {decision.group} shows {pictures}"
+    if decision.kind == "form":
+        return f"group {decision.group} is {pictures}"
     return f"{decision.kind} {pictures}"

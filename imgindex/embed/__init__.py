@@ -7,6 +7,14 @@ lists CUDA as available on machines without a GPU and falls back to the CPU in s
 
 from .devices import Device, choose
 from .embedder import Embedder
-from .sessions import adds_exactly, favours_eight_bits, outputs
+from .sessions import adds_exactly, favours_eight_bits, outputs, revealed
 
-__all__ = ["Device", "Embedder", "adds_exactly", "choose", "favours_eight_bits", "outputs"]
+__all__ = [
+    "Device",
+    "Embedder",
+    "adds_exactly",
+    "choose",
+    "favours_eight_bits",
+    "outputs",
+    "revealed",
+]

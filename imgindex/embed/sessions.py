@@ -19,7 +19,7 @@ from . import openvino
 from .devices import CPU, CUDA, TENSORRT, cards, choose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from imgindex.records import ModelCard, Pixels, Precision
@@ -134,10 +134,32 @@ def outputs(
         pixels: uint8 [n, s, s, 3].
         precision: of the model's numbers; eight bits are computed in float where need be.
     """
+    run = revealed(model, precision)
+    for one in pixels:
+        yield run(one, None)
+
+
+def revealed(
+    model: bytes, precision: Precision = "float32"
+) -> Callable[[Pixels, Sequence[str] | None], Sequence[Any]]:
+    """Load a model on the CPU, to be asked for its outputs one picture at a time.
+
+    Args:
+        model: see ``outputs``.
+        precision: see ``outputs``.
+
+    Returns:
+        A function of a picture, uint8 [s, s, 3], and the names of outputs, None for all; it gives
+        these outputs, and may be called from several threads.
+    """
     overflows = precision == EIGHT and not adds_exactly()
     session = load(model, [(CPU, {})], _FLOAT if overflows else {})
-    for one in pixels:
-        yield session.run(None, {"image": one[None]})
+
+    def run(one: Pixels, names: Sequence[str] | None) -> Sequence[Any]:
+        given: Sequence[Any] = session.run(names, {"image": one[None]})
+        return given
+
+    return run
 
 
 @functools.cache

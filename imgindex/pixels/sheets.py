@@ -7,6 +7,8 @@ import math
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from imgindex.records import STANDARD_INPUT
+
 from . import heat
 from .drawing import ellipsised, line_height
 from .reading import default_max_megapixels, read
@@ -16,13 +18,14 @@ if TYPE_CHECKING:
 
     from PIL import Image, ImageDraw, ImageFont
 
-    from imgindex.records import Explanation, Features, Frame, Rectangle
+    from imgindex.records import Explanation, Features, Frame, Maps, Rectangle
 
 _INK, _GREY, _PAPER = "#202124", "#5f6368", "white"
 _EDGE, _GAP = 28, 6
 _PANEL, _WIDE = 340, 600  # side of a picture: beside many maps, beside one other picture
 _NARROW = 280  # room that a picture takes at least: for its name, and the scale below
 _GRID, _SMALLEST, _LARGEST = 1120, 56, 224  # pixels: of all maps side by side, of one of them
+_ALONE = 448  # side of a map that is drawn by itself
 _BAR, _BADGE = 14, 12
 # After Okabe and Ito's colours for all kinds of eyes, light ones: black numbers lie on them.
 _MARKS = ("#f0e442", "#56b4e9", "#e69f00", "#cc79a7", "#009e73", "#ff7f50", "#ffffff")
@@ -85,6 +88,17 @@ def maps_sheet(picture: bytes, features: Features, top: int | None) -> bytes:
             y = place[1] + (high - pen.height(pen.small)) // 2
             pen.right(left - 6, y, str(at))
     return pen.png()
+
+
+def map_tile(values: Maps) -> bytes:
+    """Draw one map of a layer, float32 [h, w], from 0 to its own maximum, and nothing around it.
+
+    Returns:
+        A PNG file, in which every place is a square.
+    """
+    file = io.BytesIO()
+    heat.tile(values, _ALONE).save(file, "PNG", optimize=True)
+    return file.getvalue()
 
 
 def activation_sheet(picture: bytes, features: Features) -> bytes:
@@ -193,7 +207,7 @@ def _meaning(found: Explanation) -> str:
 
 
 def _name(path: str) -> str:
-    return PurePath(path).name
+    return "The picture" if path == STANDARD_INPUT else PurePath(path).name
 
 
 def _looked(frame: Frame, image: Image.Image) -> list[str]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from .base import Skipped
+from .base import Skipped  # noqa: TC001 - the service's description reads the annotations
 
 CopyKind = Literal["exact", "pixels", "near"]
 

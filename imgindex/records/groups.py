@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from .base import Skipped, Space  # noqa: TC001 - the service's description reads the annotations
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from .base import Labels, Skipped, Space
+    from .base import Labels
 
-DecisionKind = Literal["name", "cover", "together", "apart", "distinct"]
+DecisionKind = Literal["name", "cover", "together", "apart", "form", "distinct"]
 ChangeKind = Literal["kept", "split", "merged", "new", "gone"]
 
 MIN_CLUSTER_SIZE = 8
@@ -64,9 +66,11 @@ class Decision:
         number: what it goes by; from 1, no number is used twice.
         kind: ``name`` (a group is called so), ``cover`` (a picture stands for a group),
             ``together`` (pictures belong in one group), ``apart`` (all but the first picture do
-            not belong in the first one's group) or ``distinct`` (no two of them are copies).
-        group: the group named or covered; for ``together`` the id of the group that the pictures
-            form when all of them are noise; else None.
+            not belong in the first one's group), ``form`` (pictures are a group of their own) or
+            ``distinct`` (no two of them are copies).
+        group: the group named, covered or formed; for ``together`` the one that the pictures go
+            into when any of them is in it, and that they form when all of them are noise; else
+            None.
         name: the name; else None.
         pictures: ids of the pictures.
     """
@@ -163,6 +167,13 @@ class Grouping:
         """The groups and those inside them."""
         return self.groups + self.subgroups
 
+    def fixed(self) -> Grouping:
+        """The same; none of its arrays can be changed from now on, so that many may share it."""
+        for array in (self.labels, self.parts, self.strengths, self.outliers, self.exemplars):
+            array.flags.writeable = False
+        self.joined.flags.writeable = self.places.flags.writeable = False
+        return self
+
     def members(self) -> dict[int, list[int]]:
         """The places in ``ids`` of each group's pictures, those of its parts included."""
         around = lineages(self.every_group)
@@ -202,6 +213,59 @@ class Grouping:
             medoid=group.medoid if group.medoid in ids else self.ids[strongest],
             exemplars=tuple(self.ids[at] for at in own if self.exemplars[at]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ChartedGroup:
+    """A group on a chart, or what is in none.
+
+    Attributes:
+        id: its number; -1 for what is in none.
+        name: what users call it.
+        size: pictures in it.
+        cover: id of the picture that stands for it.
+        place: where that one is in the chart's arrays.
+        light: its colour on light paper, in CSS.
+        dark: its colour on dark paper.
+    """
+
+    id: int
+    name: str | None
+    size: int
+    cover: str
+    place: int
+    light: str
+    dark: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chart:
+    """Every picture on a plane, near those like it; row i of every array is picture ``ids[i]``.
+
+    Attributes:
+        ids: picture ids, those first that deserve a thumbnail most: the covers of the groups, by
+            falling size, then those with the most room.
+        x: float32 [n], from 0 to ``width``.
+        y: float32 [n], from 0 to ``height``, downwards.
+        rooms: float32 [n], the side of the square that each may have to itself.
+        labels: int32 [n], a group's id or -1.
+        strengths: float32 [n], how firmly each sits in its group.
+        width: of the plane, 1 at most.
+        height: of the plane, 1 at most.
+        groups: by falling size; what is in none comes last.
+        grouped: False where there is no grouping.
+    """
+
+    ids: tuple[str, ...]
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+    rooms: NDArray[np.float32]
+    labels: Labels
+    strengths: NDArray[np.float32]
+    width: float
+    height: float
+    groups: tuple[ChartedGroup, ...]
+    grouped: bool
 
 
 @dataclass(frozen=True, slots=True)

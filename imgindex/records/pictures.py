@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from .base import Skipped, Way
+from .base import Skipped, Way  # noqa: TC001 - the service's description reads the annotations
 
 
 class Found(NamedTuple):
@@ -91,9 +90,10 @@ class IndexedFile(NamedTuple):
     missing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A picture found by a store, with its cosine to the query."""
+
+    # A tuple, as above: a search may make a hundred thousand.
 
     id: str
     score: float

@@ -14,7 +14,9 @@ from imgindex.errors import SettingError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    Asked: TypeAlias = str | os.PathLike[str] | bytes
+    from .base import Rows
+
+    Asked: TypeAlias = str | os.PathLike[str] | bytes | Rows
 
 Orientation = Literal["landscape", "portrait", "square"]
 
@@ -24,6 +26,9 @@ nearest were best between -0.2 and -0.3, and at -0.6 worse than without it."""
 
 STANDARD_INPUT = "-"
 """What a picture given as bytes is called where it has no name."""
+
+A_VECTOR = "a vector"
+"""What a row given in place of a picture is called where it has no name."""
 
 _OVERHANG = 0.05  # how far a box may stand out of the picture, in sides of the picture
 _NUMBER = r"[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?"
@@ -106,15 +111,24 @@ class Box:
         return max(0.0, edges[0]), max(0.0, levels[0]), min(width, edges[1]), min(height, levels[1])
 
 
+class PictureId(str):
+    """The whole id of an indexed picture, never taken for a file's name."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Term:
     """One picture of a query.
 
     Attributes:
-        picture: a file, the id of an indexed picture or its beginning, or the bytes of a file.
+        picture: a file, the id of an indexed picture or its beginning, the bytes of a file; a
+            ``PictureId``, for which no file is looked at; or an embedding, float32 [d], whose
+            length is brought to 1.
         weight: how much it counts, not 0; below 0 it steers away.
         box: the part of it to look at; None for the whole.
-        name: what results and messages call it; None for the file or id, ``-`` for bytes.
+        name: what results and messages call it; None for the file or id, ``-`` for bytes, ``a
+            vector`` for an embedding.
     """
 
     picture: Asked
@@ -123,20 +137,24 @@ class Term:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a weight that says nothing.
+        """Refuse a weight that says nothing, and a part of what has none.
 
         Raises:
-            SettingError: it is 0 or not finite.
+            SettingError: the weight is 0 or not finite, or there is a box on a vector.
         """
         if not math.isfinite(self.weight) or self.weight == 0:
             raise SettingError(f"the weight of {self.called} cannot be {self.weight:g}")
+        if self.box is not None and not isinstance(self.picture, str | bytes | os.PathLike):
+            raise SettingError(f"{self.called} has no parts; leave the box {self.box} away")
 
     @property
     def called(self) -> str:
         """What results and messages call the picture."""
         if self.name is not None:
             return self.name
-        return STANDARD_INPUT if isinstance(self.picture, bytes) else os.fspath(self.picture)
+        if isinstance(self.picture, bytes):
+            return STANDARD_INPUT
+        return os.fspath(self.picture) if isinstance(self.picture, str | os.PathLike) else A_VECTOR
 
     @property
     def plain(self) -> bool:

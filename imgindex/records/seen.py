@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Maps: TypeAlias = NDArray[np.float32]
-    Rectangle: TypeAlias = tuple[int, int, int, int]
+
+Rectangle: TypeAlias = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +59,54 @@ class Channel:
     max: float
 
 
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """One layer that can be looked at.
+
+    Attributes:
+        name: what it is called.
+        convolution: n for the n-th convolution, from 1; None for another layer.
+        channels: how many maps it has; None where the model leaves it open.
+        height: of each map; None likewise.
+        width: of each map; None likewise.
+    """
+
+    name: str
+    convolution: int | None
+    channels: int | None
+    height: int | None
+    width: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """The layers of a model.
+
+    Attributes:
+        model: name of the model.
+        layers: convolutions and poolings, in order.
+        blocks: names of the last convolution of every block of a VGG16; none of another network.
+        last: name of the last layer that has maps; None if the network has none.
+    """
+
+    model: str
+    layers: tuple[LayerInfo, ...]
+    blocks: tuple[str, ...]
+    last: str | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
     """What one layer makes of a picture.
 
     Attributes:
-        picture: its file.
+        picture: its file; ``-`` where it came as bytes.
         model: name of the model.
         layer: name of the layer.
         channels: what each map holds, the strongest (by its mean) first.
         maps: float32 [c, h, w], after the layer's ReLU.
         frame: where the maps lie in the picture.
+        data: the picture, where it came as bytes; else None.
     """
 
     picture: str
@@ -77,6 +115,7 @@ class Features:
     channels: tuple[Channel, ...]
     maps: Maps
     frame: Frame
+    data: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +141,8 @@ class Explanation:
     """What drew two pictures together.
 
     Attributes:
-        a: file of the one picture.
-        b: file of the other.
+        a: file of the one picture; ``-`` where it came as bytes.
+        b: file of the other; likewise.
         score: cosine of their embeddings, in [-1, 1].
         model: name of the model.
         layer: the layer whose maps are compared, the last one that has maps.
@@ -115,6 +154,8 @@ class Explanation:
         frame_a: where ``map_a`` lies in its picture.
         frame_b: the same of the other picture.
         places: pairs of places, those that count most first.
+        data_a: the one picture, where it came as bytes; else None.
+        data_b: the other; likewise.
     """
 
     a: str
@@ -128,3 +169,5 @@ class Explanation:
     frame_a: Frame
     frame_b: Frame
     places: tuple[Place, ...]
+    data_a: bytes | None = None
+    data_b: bytes | None = None

@@ -63,6 +63,12 @@ class Store(Protocol):
             ModelMismatchError: another one is fixed already.
         """
 
+    def version(self) -> str:
+        """Another one whenever pictures, files, groupings or decisions have changed.
+
+        Whoever changed them, this process or another one; it takes some microseconds.
+        """
+
     def files(self, roots: Sequence[str] | None = None) -> list[IndexedFile]:
         """Every file known, missing and unreadable ones included, by path.
 
@@ -175,8 +181,14 @@ class Store(Protocol):
             none.
         """
 
-    def refresh(self, progress: Progress) -> None:
-        """Bring what is derived from the vectors (the HNSW graph) up to date."""
+    def refresh(self, progress: Progress, *, lazily: bool = False) -> None:
+        """Bring what is derived from the vectors (the HNSW graph) up to date.
+
+        Args:
+            progress: called with the stage ``index``.
+            lazily: only where it lacks so many that searching, which compares those one by one,
+                would suffer.
+        """
 
     def save_grouping(self, grouping: Grouping, changes: Sequence[Change] = ()) -> None:
         """Keep a grouping in place of the last one; also while another process adds pictures.

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _PATIENCE = 30  # seconds to wait for another process's transaction
 _AT_ONCE = 500  # values bound to one statement
 
+# By chance and not counted: a copy restored from a backup goes on from where it was.
+_CHANGE = "INSERT OR REPLACE INTO setting VALUES ('change', '\"' || hex(randomblob(8)) || '\"')"
+
 PRESENT = "EXISTS (SELECT 1 FROM file WHERE picture = picture.row AND NOT missing)"
 """The condition that a picture has a file."""
 
@@ -120,8 +123,11 @@ class Database:
         """Take the turn and change something, whole or not at all."""
         with self.reading() as db:
             db.execute("BEGIN IMMEDIATE")
+            before = db.total_changes
             try:
                 yield db
+                if db.total_changes != before:
+                    db.execute(_CHANGE)
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:
@@ -145,6 +151,10 @@ class Database:
         """What changes whenever this or another connection has changed something."""
         with self.reading() as db:
             return db.execute("PRAGMA data_version").fetchone()[0], db.total_changes
+
+    def change(self) -> str:
+        """Another one after every transaction that changed something, whoever began it."""
+        return str(self.get("change") or "")
 
     def get(self, key: str) -> Any:
         """A setting, or None.

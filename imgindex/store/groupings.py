@@ -23,6 +23,7 @@ class KeptGroupings:
     """That part of the Protocol of ``base`` which keeps groupings, over a database."""
 
     _db: Database
+    _kept: tuple[tuple[int, int], Grouping | None] | None = None  # and the moment it is of
 
     def save_grouping(self, grouping: Grouping, changes: Sequence[Change] = ()) -> None:
         """See ``Store.save_grouping``; an index run under way need not end first."""
@@ -48,12 +49,17 @@ class KeptGroupings:
     def grouping(self) -> Grouping | None:
         """See ``Store.grouping``."""
         with self._db.snapshot() as db:
+            moment, last = self._db.moment(), self._kept
+            if last is not None and last[0] == moment:
+                return last[1]
             try:
                 whole = load(db)
             except (TypeError, ValueError, KeyError) as error:
                 raise self._db.damaged("its grouping cannot be read") from error
             here = {row[0] for row in db.execute("SELECT id FROM picture")}
-        return None if whole is None else without(whole, here)
+            found = None if whole is None else without(whole, here).fixed()
+            self._kept = moment, found
+        return found
 
     def history(self) -> list[Change]:
         """See ``Store.history``."""

@@ -95,13 +95,15 @@ class Graph:
             return "damaged"
         if sidecar.size != size:
             return "damaged"
-        fits = (
-            sidecar.rows == rows
-            and sidecar.dimension == self._dimension
+        return "ready" if self._fits(sidecar) and sidecar.rows == rows else "stale"
+
+    def _fits(self, sidecar: Sidecar) -> bool:
+        """Whether a saved graph is of these vectors, be it of all or of the first ones only."""
+        return (
+            sidecar.dimension == self._dimension
             and sidecar.generation == self._generation
             and (sidecar.m, sidecar.ef_construction) == (M, EF_CONSTRUCTION)
         )
-        return "ready" if fits else "stale"
 
     def load(self, rows: int) -> None:
         """Load the saved graph, with room for ``rows`` rows.
@@ -162,9 +164,10 @@ class Graph:
     def saved(self) -> int:
         """Rows that are in the saved graph, as its sidecar has it; 0 if there is none."""
         try:
-            return self._sidecar().rows
+            sidecar = self._sidecar()
         except (OSError, ValueError, TypeError):
             return 0
+        return sidecar.rows if self._fits(sidecar) else 0
 
     @property
     def reached(self) -> int:
@@ -172,29 +175,39 @@ class Graph:
         return self._growing[1] if self._growing else 0
 
     def search(
-        self, queries: Rows, k: int, rows: int
+        self, queries: Rows, k: int, vectors: Rows
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
-        """Nearest rows and their cosines, [q, k] each.
+        """Nearest rows and their cosines, [q, k] each; rows that the graph lacks are compared.
 
-        None where the graph finds fewer than k, or where another thread has put another graph.
+        None where the graph finds too few, or where it holds more rows than there are.
 
         Args:
             queries: float32 [q, d].
-            k: at most the rows in the graph.
-            rows: how many the graph must hold.
+            k: at most the number of vectors.
+            vectors: float32 [n, d], every row of the vector file.
         """
         import numpy as np
 
+        from .rows import nearest
+
         live = self._live
-        if live is None or live[1] != rows:
+        if live is None or live[1] > len(vectors):
             return None
-        index = live[0]
+        index, held = live
         index.set_ef(max(EF_SEARCH, 2 * k))
         try:
-            labels, distances = index.knn_query(queries, k=k)
+            labels, distances = index.knn_query(queries, k=min(k, held))
         except RuntimeError:
             return None
-        return labels.astype(np.int64), np.clip(1 - distances, -1, 1)
+        where, cosines = labels.astype(np.int64), np.clip(1 - distances, -1, 1)
+        if held == len(vectors):
+            return where, cosines
+        behind = vectors[held:]
+        places, theirs = nearest(behind, queries, min(k, len(behind)))
+        where = np.concatenate([where, places + held], axis=1)
+        cosines = np.concatenate([cosines, theirs], axis=1)
+        order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
+        return np.take_along_axis(where, order, 1), np.take_along_axis(cosines, order, 1)
 
     def neighbours(
         self, vectors: Rows, rows: NDArray[np.int64], k: int, progress: Progress
@@ -328,12 +341,7 @@ class Graph:
         """The saved graph, if new rows can be added to it."""
         try:
             sidecar = self._sidecar()
-            if (
-                sidecar.generation != self._generation
-                or sidecar.dimension != self._dimension
-                or (sidecar.m, sidecar.ef_construction) != (M, EF_CONSTRUCTION)
-                or sidecar.rows > rows
-            ):
+            if not self._fits(sidecar) or sidecar.rows > rows:
                 return None
             return self._read(rows)
         except (OSError, ValueError, TypeError, LibraryDamagedError):

@@ -30,12 +30,13 @@ from imgindex.records import StoreStats
 
 from .base import check_pin
 from .database import PRESENT, Database
+from .filters import passing_paths
 from .groupings import KeptGroupings
 from .growth import Growth
 from .hnsw import Graph
 from .pictures import KeptPictures
 from .twins import KeptTwins, put_sketches
-from .view import View
+from .view import View, worth_walking
 
 if TYPE_CHECKING:
     import sqlite3
@@ -63,6 +64,10 @@ _SCANS_WORTH_A_LOAD = 24
 _VERIFY_BLOCK = 65_536
 _COMPARED = 10_000  # pictures whose every pair is compared: no graph is built twice the same
 _MANY = 64
+_LACKING = 0.25  # of all rows: where a graph lacks more, it is hardly quicker than the scan
+# A walk costs about as much as comparing 4,000 rows. So many may be compared besides before the
+# graph is brought up to date; in a large library more, as that costs by its size.
+_FEW, _BEHIND = 4096, 1 / 64
 
 
 class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
@@ -85,7 +90,7 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
         self._graph: Graph | None = None
         self._growth = Growth()
         self._view: View | None = None
-        self._scans = 0
+        self._scans = 0.0
         try:
             self._open(create=create)
         except BaseException:
@@ -183,6 +188,10 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
             if pinned is None:
                 self._db.put("model", asdict(pin))
 
+    def version(self) -> str:
+        """See ``Store.version``."""
+        return self._db.change()
+
     def files(self, roots: Sequence[str] | None = None) -> list[IndexedFile]:
         """See ``Store.files``."""
         from . import files
@@ -264,9 +273,18 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
             if count == 0 or (passing and not len(passing.rows)):
                 return "exact", [[] for _ in queries]
             graph = None
-            if passing is None or passing.worth_walking(k):
+            worth = way == "hnsw" or worth_walking(k, count)
+            if worth if passing is None else passing.worth_walking(k):
                 graph = self._walkable(count, len(queries), way)
         return view.search(queries, k, graph, passing)
+
+    def paths(self, ids: Collection[str], where: Where | None = None) -> dict[str, list[str]]:
+        """See ``Store.paths``."""
+        with self._db.snapshot() as db:
+            view = self._view
+            if where is None and view is not None and view.version == self._db.moment():
+                return view.paths(db, ids)
+            return passing_paths(db, ids, where)
 
     def neighbours(
         self, ids: Sequence[str], k: int, progress: Progress
@@ -284,34 +302,55 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
         if len(rows) > _COMPARED:
             with suppress(LibraryBusyError):  # whoever writes brings it up to date in the end
                 self.refresh(progress)
-            graph = self._walkable(len(mapped), len(mapped), "hnsw")
+            graph = self._walkable(len(mapped), len(mapped), "hnsw", whole=True)
         if graph is None:
             return all_nearest(mapped[rows], k, progress), np.empty((0, 2), np.int32)
         return graph.neighbours(mapped, rows, k, progress), graph.links(rows, len(mapped))
 
-    def _walkable(self, count: int, queries: int, way: Way | None) -> Graph | None:
-        """The loaded graph if it shall answer, else None for the exact scan."""
+    def _walkable(
+        self, count: int, queries: int, way: Way | None, *, whole: bool = False
+    ) -> Graph | None:
+        """The loaded graph if it shall answer, else None for the exact scan.
+
+        Args:
+            count: rows that there are.
+            queries: how many come at once.
+            way: what was asked for.
+            whole: it must hold every row; else the last ones may be missing, if they are few.
+        """
         # So many at once are one matrix product, which beats as many walks.
         at_once = way is None and queries >= _MANY and count <= _COMPARED
         if way == "exact" or at_once:
             return None
+        least = count if whole else count - int(count * _LACKING)
         graph = self._graph
-        if graph and graph.loaded and graph.rows == count:
-            return graph
-        graph = self._derived()
-        if graph is None or graph.state(count) != "ready":
-            return None
-        if not graph.loaded or graph.rows != count:
+        if graph and least <= graph.rows <= count:
+            if not self._outdone(graph, count, queries):
+                return graph
+        else:
+            graph = self._derived()
+            if graph is None or not least <= graph.saved <= count:
+                return None
             # Scanning is the better way until it has cost as much as loading would.
             self._scans += queries
-            if way is None and self._scans <= _SCANS_WORTH_A_LOAD:
+            if graph.state(count) == "damaged" or (
+                way is None and self._scans <= _SCANS_WORTH_A_LOAD
+            ):
                 return None
-            try:
-                graph.load(count)
-            except (LibraryDamagedError, OSError):
-                self._mistrust(graph, count)
-                return None
+        try:
+            graph.load(count)
+        except (LibraryDamagedError, OSError):
+            self._mistrust(graph, count)
+            return None
         return graph
+
+    def _outdone(self, graph: Graph, count: int, queries: int) -> bool:
+        """Whether a newer graph is there, and comparing what this one lacks has cost a load."""
+        self._scans += queries * (count - graph.rows) / count
+        if graph.rows == count or self._scans <= _SCANS_WORTH_A_LOAD:
+            return False
+        self._scans = 0.0
+        return graph.rows < graph.saved <= count
 
     def _mistrust(self, graph: Graph, rows: int) -> None:
         """Have the next index run build a damaged graph anew; a writer at work does so anyway."""
@@ -319,7 +358,9 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
             return
         try:
             with suppress(StoreError, OSError), self._held():
-                if not graph.sound(rows):
+                try:
+                    graph.load(rows)  # a writer may have put another one meanwhile
+                except (LibraryDamagedError, OSError):
                     graph.discard()
         finally:
             self._writer.release()
@@ -333,13 +374,16 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
             self._graph = Graph(self._folder, pin.dimension, str(generation))
         return self._graph
 
-    def refresh(self, progress: Progress) -> None:
+    def refresh(self, progress: Progress, *, lazily: bool = False) -> None:
         """See ``Store.refresh``."""
-        graph = self._derived()
-        if graph is not None and not graph.trusted(self._count()):
-            with self.writing():
-                self._growth.end()
-                graph.update(self._mapped(), progress)
+        graph, count = self._derived(), self._count()
+        if graph is None or graph.trusted(count):
+            return
+        if lazily and count - graph.saved <= max(_FEW, count * _BEHIND):
+            return
+        with self.writing():
+            self._growth.end()
+            graph.update(self._mapped(), progress)
 
     def stats(self) -> StoreStats:
         """See ``Store.stats``."""

@@ -56,12 +56,23 @@ class MemoryStore:
         self._history: list[Change] = []
         self._decisions: dict[int, Decision] = {}
         self._decided = 0
+        self._changes = 0
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """See ``Store.writing``; other threads go on reading."""
         with self._writer:
             yield
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with self._lock:
+            yield
+            self._changes += 1
+
+    def version(self) -> str:
+        """See ``Store.version``."""
+        return str(self._changes)
 
     def pinned(self) -> ModelPin | None:
         """See ``Store.pinned``."""
@@ -71,7 +82,9 @@ class MemoryStore:
         """See ``Store.pin``."""
         with self._writer, self._lock:
             check_pin(self.url, self._pin, pin)
-            self._pin = self._pin or pin
+            if self._pin is None:
+                self._pin = pin
+                self._changes += 1
 
     def files(self, roots: Sequence[str] | None = None) -> list[IndexedFile]:
         """See ``Store.files``."""
@@ -88,7 +101,7 @@ class MemoryStore:
         self, pictures: Sequence[Picture], rows: Rows, files: Sequence[IndexedFile] = ()
     ) -> None:
         """See ``Store.add``."""
-        with self._writer, self._lock:
+        with self._writer, self._changing():
             if self._pin is None:
                 raise StoreError("pin a model before adding pictures")
             rows = checked(rows, len(pictures), self._pin.dimension)
@@ -105,14 +118,14 @@ class MemoryStore:
 
     def mark_missing(self, paths: Collection[str]) -> None:
         """See ``Store.mark_missing``."""
-        with self._writer, self._lock:
+        with self._writer, self._changing():
             for path in paths:
                 if path in self._files:
                     self._files[path] = self._files[path]._replace(missing=True)
 
     def forget(self, paths: Collection[str]) -> None:
         """See ``Store.forget``."""
-        with self._writer, self._lock:
+        with self._writer, self._changing():
             for path in paths:
                 self._files.pop(path, None)
 
@@ -120,9 +133,11 @@ class MemoryStore:
         """See ``Store.prune``."""
         with self._writer, self._lock:
             gone = [path for path, file in self._files.items() if file.missing]
-            self.forget(gone)
+            if gone:
+                self.forget(gone)
             used = {file.id for file in self._files.values()}
             dead = self._pictures.keys() - used
+            self._changes += bool(dead)
             for picture_id in dead:
                 del self._pictures[picture_id], self._rows[picture_id]
             self._examined -= dead
@@ -145,7 +160,7 @@ class MemoryStore:
 
     def put_sketches(self, sketches: Mapping[str, bytes]) -> None:
         """See ``Store.put_sketches``."""
-        with self._writer, self._lock:
+        with self._writer, self._changing():
             for one in sketches.keys() & self._pictures.keys():
                 self._pictures[one] = replace(self._pictures[one], sketch=sketches[one])
 
@@ -161,14 +176,14 @@ class MemoryStore:
 
     def save_twins(self, examined: Collection[str], twins: Sequence[Twin]) -> None:
         """See ``Store.save_twins``."""
-        with self._writer, self._lock:
+        with self._writer, self._changing():
             here = self._pictures.keys()
             self._twins |= {(t.a, t.b): t for t in twins if {t.a, t.b} <= here}
             self._examined |= here & set(examined)
 
     def forget_examined(self, ids: Collection[str]) -> None:
         """See ``Store.forget_examined``."""
-        with self._writer, self._lock:
+        with self._writer, self._changing():
             self._examined -= set(ids)
 
     def paths(self, ids: Collection[str], where: Where | None = None) -> dict[str, list[str]]:
@@ -219,12 +234,12 @@ class MemoryStore:
             rows = np.stack([self._rows[picture_id] for picture_id in ids])
         return all_nearest(rows, k, progress), np.empty((0, 2), np.int32)
 
-    def refresh(self, progress: Progress) -> None:
+    def refresh(self, progress: Progress, *, lazily: bool = False) -> None:
         """See ``Store.refresh``; nothing is derived here."""
 
     def save_grouping(self, grouping: Grouping, changes: Sequence[Change] = ()) -> None:
         """See ``Store.save_grouping``."""
-        with self._lock:
+        with self._changing():
             self._grouping = grouping
             self._history += changes
 
@@ -242,7 +257,7 @@ class MemoryStore:
 
     def join(self, joined: Grouping) -> None:
         """See ``Store.join``."""
-        with self._lock:
+        with self._changing():
             if self._grouping is not None and self._grouping.created == joined.created:
                 self._grouping = joined_by(self._grouping, joined)
 
@@ -255,7 +270,7 @@ class MemoryStore:
 
     def decide(self, decision: Decision) -> int:
         """See ``Store.decide``."""
-        with self._lock:
+        with self._changing():
             self._decided += 1
             if self._grouping is not None and decision.group is not None:
                 free = max(self._grouping.next_id, decision.group + 1)
@@ -270,7 +285,7 @@ class MemoryStore:
 
     def withdraw(self, number: int) -> bool:
         """See ``Store.withdraw``."""
-        with self._lock:
+        with self._changing():
             return self._decisions.pop(number, None) is not None
 
     def stats(self) -> StoreStats:

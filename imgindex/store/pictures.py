@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 from imgindex.records import ModelPin, Picture
 
 from .database import PRESENT, Database, portions
-from .filters import passing_paths
 from .vectors import VectorFile
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from imgindex.records import Rows, Where
+    from imgindex.records import Rows
 
 
 class KeptPictures:
@@ -76,11 +75,6 @@ class KeptPictures:
                 "SELECT id, width, height, format, taken FROM picture WHERE id = ?", (picture_id,)
             ).fetchone()
         return None if found is None else Picture(*found)
-
-    def paths(self, ids: Collection[str], where: Where | None = None) -> dict[str, list[str]]:
-        """See ``Store.paths``."""
-        with self._db.reading() as db:
-            return passing_paths(db, ids, where)
 
     def vector(self, picture_id: str) -> Rows | None:
         """See ``Store.vector``."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from imgindex.records import Hit
 
 from .database import PRESENT, portions
-from .filters import passing_rows
+from .filters import passing_paths, passing_rows
 
 if TYPE_CHECKING:
     import sqlite3
@@ -36,6 +36,13 @@ _OVERFETCH = 4
 _ROWS_A_WALK = 64
 _DEVIATIONS = 3  # by which chance may leave fewer of the fetched rows than on average
 _FILTERS = 8
+_AS_WIDE = 64  # up to so many rows a walk costs the same
+_PATHS = 50_000  # pictures whose files are kept in mind; some 15 MB
+
+
+def worth_walking(k: int, count: int) -> bool:
+    """Whether the graph finds k rows of so many sooner than comparing them all does."""
+    return k <= _AS_WIDE or k * _ROWS_A_WALK < count
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +83,7 @@ class View:
         self._names: list[str | None] | None = None
         self._looked_up = 0
         self._passing: OrderedDict[Where, Passing] = OrderedDict()
+        self._paths: dict[str, Sequence[str]] = {}
 
     def search(
         self, queries: Rows, k: int, graph: Graph | None, passing: Passing | None
@@ -99,7 +107,7 @@ class View:
         walked: set[int] = set()
         left = list(range(len(queries)))
         while True:
-            found = graph.search(queries[left], fetch, count) if graph else None
+            found = graph.search(queries[left], fetch, self.rows) if graph else None
             where, cosines = found or nearest(self.rows, queries[left], min(fetch, most), among)
             for at, hits in zip(left, self._hits(where, cosines, k, passing), strict=True):
                 answers[at] = hits
@@ -125,7 +133,7 @@ class View:
             let = passing.mask[where]
             lines = [line[some].tolist() for line, some in zip(where, let, strict=True)]
             scores = [line[some].tolist() for line, some in zip(cosines, let, strict=True)]
-        names = self.names({row for line in lines for row in line})
+        names = self._names or self.names({row for line in lines for row in line})
         return [
             [
                 Hit(name, score)
@@ -151,6 +159,17 @@ class View:
         while len(self._passing) > _FILTERS:
             self._passing.popitem(last=False)
         return kept
+
+    def paths(self, db: sqlite3.Connection, ids: Collection[str]) -> dict[str, list[str]]:
+        """Present files of each picture, see ``Store.paths``; inside a snapshot of its version."""
+        known = self._paths
+        new = [picture_id for picture_id in ids if picture_id not in known]
+        if new:
+            if len(known) + len(new) > _PATHS:
+                self._paths = known = {one: known[one] for one in ids if one in known}
+            known.update(dict.fromkeys(new, ()))
+            known.update(passing_paths(db, new, None))
+        return {picture_id: [*paths] for picture_id in ids if (paths := known[picture_id])}
 
     def names(self, rows: Collection[int]) -> Mapping[int, str | None] | Sequence[str | None]:
         """Ids of the pictures of some rows, to be had by row; None where no file is present."""

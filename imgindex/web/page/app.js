@@ -1,9 +1,10 @@
 /** The page's frame: the places one can go to, the theme, and what is at work. */
 
 import { h, icon } from "./dom.js";
-import { listen, live } from "./live.js";
+import { listen } from "./live.js";
 import { href, route, start } from "./router.js";
 import { listenForFiles } from "./uploads.js";
+import { progressChip } from "./work.js";
 
 const PLACES = [
   ["/search", "Search", "search"],
@@ -21,6 +22,7 @@ route("/groups/:id", () => import("./groups.js"), "Group");
 route("/duplicates", () => import("./duplicates.js"), "Duplicates");
 route("/map", () => import("./map.js"), "Map");
 route("/jobs", () => import("./jobs.js"), "Jobs");
+route("/layers", () => import("./layers.js"), "Layers");
 route("/layers/:id", () => import("./layers.js"), "Layers");
 
 const THEMES = { auto: ["half", "Theme: as the system"], light: ["sun", "Theme: light"], dark: ["moon", "Theme: dark"] };
@@ -51,24 +53,13 @@ function setUpTheme() {
   turnTheme(now());
 }
 
-function showWork() {
-  const working = document.querySelector(".working");
-  live.addEventListener("job", ({ detail: job }) => {
-    const on = job.state === "running" || job.state === "queued";
-    working.hidden = !on;
-    if (!on) return;
-    const share = job.total ? `${Math.floor((100 * job.done) / job.total)}%` : "";
-    working.replaceChildren(h("span", { class: "spinner", "aria-hidden": "true" }), h("span", null, `${job.stage || job.kind} ${share}`.trim()));
-  });
-}
-
 document.querySelector(".places").append(...PLACES.map(([path, label, name]) => h("a", { href: href(path) }, icon(name), h("span", null, label))));
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   document.getElementById("main").focus();
 });
 setUpTheme();
-showWork();
+progressChip(document.querySelector(".working"));
 listenForFiles();
 start();
 listen();

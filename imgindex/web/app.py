@@ -1,0 +1,145 @@
+"""The application: routes, errors, the page, and the guard before them all."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+
+import imgindex
+from imgindex.errors import ImgindexError
+
+from .guard import Guard
+from .problems import MEDIA_TYPE, Problem, ProblemBody, documented, of_status, problem_of
+from .routes import ROUTERS
+from .service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from fastapi import Request
+    from fastapi.responses import Response
+    from starlette.types import ASGIApp, Scope
+
+    from imgindex import Library
+
+    from .settings import ServiceSettings
+
+_PAGE = Path(__file__).parent / "page"
+_ABOUT = """Search and grouping of a picture library.
+
+Records are those that the commands give with `--json`; errors are problem+json (RFC 9457).
+Where the service demands a token, send `Authorization: Bearer TOKEN`.
+"""
+
+
+def application(library: Library, settings: ServiceSettings) -> ASGIApp:
+    """Make the service of a library, as an ASGI application.
+
+    Args:
+        library: the library; closed by whoever opened it.
+        settings: what is allowed.
+    """
+    service = Service(library, settings)
+    app = described(service)
+    return Guard(app, settings, service.metrics)
+
+
+def described(service: Service) -> FastAPI:
+    """The routes of a service and their description, without the guard."""
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        yield
+        await service.stop()
+
+    app = FastAPI(
+        title="imgindex",
+        version=imgindex.__version__,
+        summary="Find pictures that look alike, and what belongs together.",
+        description=_ABOUT,
+        openapi_url="/v1/openapi.json",
+        docs_url=None,  # they would load scripts from elsewhere
+        redoc_url=None,
+        lifespan=life,
+        max_body_size=service.settings.max_upload,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        separate_input_output_schemas=False,
+        responses={
+            **documented(422),
+            "default": {
+                "description": "Anything else that went wrong",
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}},
+            },
+        },
+    )
+    app.state.service = service
+    for router in ROUTERS:
+        app.include_router(router)
+    app.mount("/", _Page(directory=_PAGE, html=True))
+    app.add_exception_handler(Problem, _refuse)
+    app.add_exception_handler(ImgindexError, _refuse)
+    app.add_exception_handler(HTTPException, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse)
+    _complete(app)
+    return app
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    """Every error as problem+json."""
+    if isinstance(error, Problem):
+        return error.response()
+    if isinstance(error, ImgindexError):
+        return problem_of(error).response()
+    if isinstance(error, RequestValidationError):
+        wrong = "; ".join(
+            f"{'.'.join(map(str, one['loc'][1:])) or 'the request'}: {one['msg']}"
+            for one in error.errors()[:8]
+        )
+        title = "The request is not understood"
+        return Problem(422, "invalid-request", title, wrong).response()
+    assert isinstance(error, HTTPException)  # noqa: S101 - there are no others
+    return of_status(error.status_code, str(error.detail), error.headers).response()
+
+
+class _Page(StaticFiles):
+    """The page's files; a view's address gives the page itself, which shows that view."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        try:
+            response = await super().get_response(path, scope)
+        except HTTPException as error:
+            view = error.status_code == 404 and "." not in path.rsplit("/", 1)[-1]  # noqa: PLR2004
+            if not view or path.startswith(("v1/", "v1")):
+                raise
+            response = await super().get_response("index.html", scope)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def _complete(app: FastAPI) -> None:
+    """Add the shape of problems, and how to present a token, to the description."""
+    from pydantic import TypeAdapter
+
+    make = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            found = make()
+            schemas = found["components"]["schemas"]
+            schemas["ProblemBody"] = TypeAdapter(ProblemBody).json_schema()
+            found["components"]["securitySchemes"] = {
+                "token": {"type": "http", "scheme": "bearer"},
+                "session": {"type": "apiKey", "in": "cookie", "name": "imgindex_session"},
+            }
+            found["security"] = [{}, {"token": []}, {"session": []}]
+            app.openapi_schema = found
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI's own guide does

@@ -1,0 +1,205 @@
+"""What stands before every request: who may ask, how often, how slowly; and a line in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import time
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from limits import parse
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from .problems import Problem
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from .metrics import Metrics
+    from .settings import ServiceSettings
+
+COOKIE = "imgindex_session"
+_LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
+_SAFE = {"GET", "HEAD", "OPTIONS"}
+_OPEN = {"/healthz", "/readyz", "/v1/session"}
+_BURST = 10  # seconds over which the rate is counted
+_BODY = 10  # times the patience for one piece, for all of a request
+_POLICY = (
+    "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"content-security-policy", _POLICY.encode()),
+]
+
+
+def session_of(token: str) -> str:
+    """What a browser keeps in place of the token, in a cookie that no script can read."""
+    return hmac.new(token.encode(), b"imgindex session", hashlib.sha256).hexdigest()
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two secrets are equal, in the same time whether or not."""
+    return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode())
+
+
+class Guard:
+    """The outermost part of the service.
+
+    A service on loopback is asked without a token, so pages that a browser shows of other places
+    must not be able to: neither by a name that they had resolve to this machine (the host must be
+    a known one), nor by sending forms (what changes something must come from the service's own
+    page). No other origin may read an answer: there are no CORS headers.
+    """
+
+    def __init__(self, app: ASGIApp, settings: ServiceSettings, metrics: Metrics) -> None:
+        """Stand before an application."""
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
+        self._session = session_of(settings.token) if settings.token else ""
+        self._hosts = _LOOPBACK | {settings.host.lower()} | {h.lower() for h in settings.hosts}
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._limit = (
+            parse(f"{max(1, round(settings.rate * _BURST))} per {_BURST} second")
+            if settings.rate
+            else None
+        )
+        self._log = structlog.get_logger()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status, sent = 0, 0
+        patience = self._settings.patience
+        deadline = asyncio.get_running_loop().time() + _BODY * patience
+
+        async def heard() -> Message:
+            try:
+                async with asyncio.timeout_at(
+                    min(deadline, asyncio.get_running_loop().time() + patience)
+                    if not status
+                    else None
+                ):
+                    return await receive()
+            except TimeoutError:
+                raise Problem(
+                    408,
+                    "too-slow",
+                    "The request came too slowly",
+                    f"send every piece of a request within {patience:g} s",
+                    {"Connection": "close"},
+                ) from None
+
+        async def tell(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+            else:
+                sent += len(message.get("body", b""))
+            async with asyncio.timeout(patience):  # who does not read on is left
+                await send(message)
+
+        try:
+            refused = self._refusal(scope)
+            if refused is not None:
+                await refused.response()(scope, receive, tell)
+            else:
+                await self._app(scope, heard, tell)
+        except Problem as problem:
+            if not status:
+                await problem.response()(scope, receive, tell)
+        except TimeoutError:
+            self._log.warning("a client did not read on", client=_client(scope))
+            raise
+        finally:
+            self._record(scope, status, sent, time.perf_counter() - began)
+
+    def _record(self, scope: Scope, status: int, sent: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "") or "other"
+        self._metrics.request(scope["method"], route, status, seconds)
+        # The route and no address: neither what was asked with nor names of files get here.
+        self._log.info(
+            "request",
+            method=scope["method"],
+            route=route,
+            status=status,
+            ms=round(seconds * 1000, 2),
+            bytes=sent,
+            client=_client(scope),
+        )
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        if self._limit is not None and not self._limiter.hit(self._limit, _client(scope)):
+            return Problem(
+                429,
+                "too-many",
+                "Too many requests",
+                f"this service takes {self._settings.rate:g} requests a second from one client",
+                {"Retry-After": str(_BURST)},
+            )
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        if self._settings.token is None and _name(host) not in self._hosts:
+            return Problem(
+                403,
+                "unknown-host",
+                "Not known by that name",
+                f"this service is not known as {host!r}; start it with --allow-host to change that",
+            )
+        if scope["method"] not in _SAFE and not _own_page(headers, host):
+            return Problem(
+                403,
+                "other-origin",
+                "Not from another page",
+                "only the service's own page may change something; programs send no Origin",
+            )
+        if self._settings.token is None or self._entitled(scope["path"], headers):
+            return None
+        return Problem(
+            401,
+            "token",
+            "A token is needed",
+            "present the service's token as: Authorization: Bearer TOKEN",
+            {"WWW-Authenticate": "Bearer"},
+        )
+
+    def _entitled(self, path: str, headers: dict[bytes, bytes]) -> bool:
+        if path in _OPEN or not (path.startswith("/v1/") or path == "/metrics"):
+            return True  # the page itself holds nothing of the library
+        kind, _, given = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+        if kind.lower() == "bearer" and same(given.strip(), self._settings.token or ""):
+            return True
+        cookies = headers.get(b"cookie", b"").decode("latin-1").split(";")
+        named = dict(part.strip().split("=", 1) for part in cookies if "=" in part)
+        return same(named.get(COOKIE, ""), self._session)
+
+
+def _client(scope: Scope) -> str:
+    client: Any = scope.get("client")
+    return client[0] if client else "-"
+
+
+def _name(host: str) -> str:
+    """A host without its port."""
+    return host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
+
+
+def _own_page(headers: dict[bytes, bytes], host: str) -> bool:
+    """Whether a request comes from the service's own page, or from no page at all."""
+    if headers.get(b"sec-fetch-site", b"same-origin") not in {b"same-origin", b"none"}:
+        return False
+    origin = headers.get(b"origin")
+    return origin is None or origin.decode("latin-1").lower().partition("://")[2] == host

@@ -1,0 +1,16 @@
+"""The addresses of the service, a module for each thing that there is."""
+
+from . import duplicates, groups, jobs, map, meta, pictures, search  # noqa: A004 - a room
+
+ROUTERS = (
+    meta.bare,
+    meta.router,
+    search.router,
+    pictures.router,
+    groups.router,
+    duplicates.router,
+    map.router,
+    jobs.router,
+)
+
+__all__ = ["ROUTERS"]

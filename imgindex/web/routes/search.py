@@ -1,0 +1,175 @@
+"""Searching: by pictures of the library, by pictures that are sent, by several of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from imgindex import Term
+from imgindex.records import PictureId, SearchResult
+from imgindex.scan import content_id
+from imgindex.web.answers import Json, UploadAnswer
+from imgindex.web.examples import example
+from imgindex.web.problems import documented, no_picture, not_allowed
+from imgindex.web.service import Service
+from imgindex.web.uploads import Upload
+
+from .bodies import PICTURE, one_picture
+from .parameters import (
+    BoxText,
+    Filters,
+    Id,
+    Matches,
+    MatchQuery,
+    PictureArgument,
+    Serving,
+    SizeArgument,
+    box_of,
+    wished,
+)
+from .pictures import small_form
+
+router = APIRouter(prefix="/v1", tags=["search"])
+
+_MOST_TERMS = 32
+
+
+class TermBody(BaseModel):
+    """One picture of a query: of the library, one that was sent before, or one on the web."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    picture: Id | None = None
+    upload: Id | None = None
+    address: str | None = Field(
+        default=None,
+        max_length=2048,
+        pattern="^https?://",
+        description="Where to fetch it from, if the service does that.",
+        examples=["https://example.org/beach.jpg"],
+    )
+    weight: float = Field(
+        default=1,
+        ge=-1000,
+        le=1000,
+        description="How much it counts, not 0; below 0 it steers away, and -0.25 does it well.",
+    )
+    box: BoxText | None = None
+
+    @model_validator(mode="after")
+    def _one_of_three(self) -> TermBody:
+        if sum(one is not None for one in (self.picture, self.upload, self.address)) != 1:
+            raise ValueError("give one of picture, upload and address")
+        if self.weight == 0:
+            raise ValueError("the weight of a picture cannot be 0")
+        return self
+
+
+class SearchBody(Matches):
+    """What to look for: what is like the weighted sum of some pictures."""
+
+    terms: list[TermBody] = Field(min_length=1, max_length=_MOST_TERMS)
+    where: Filters = Filters()
+
+
+@router.get(
+    "/pictures/{picture_id}/similar",
+    summary="What looks like a picture of the library",
+    response_model=SearchResult,
+    responses={**example("search"), **documented(404)},
+)
+async def similar(
+    picture_id: PictureArgument, asked: Annotated[MatchQuery, Query()], service: Serving
+) -> Json:
+    """Find neighbours of an indexed picture, or of a part of it; it finds itself first."""
+    wish = await wished(service, asked, asked)
+    found = PictureId(picture_id)
+    if asked.box is None:
+        return Json(await service.search(found, wish))
+    return Json(await service.search([Term(found, box=box_of(asked.box))], wish))
+
+
+@router.post(
+    "/search",
+    summary="What looks like several pictures",
+    response_model=SearchResult,
+    responses={**example("search"), **documented(403, 404)},
+)
+async def search(asked: SearchBody, service: Serving) -> Json:
+    """Find what is like all of the pictures, and unlike those of negative weight."""
+    terms = await asyncio.gather(*(_term(service, term) for term in asked.terms))
+    wish = await wished(service, asked, asked.where)
+    return Json(await service.search(terms, wish))
+
+
+@router.post(
+    "/search/upload",
+    summary="What looks like a picture that is sent",
+    response_model=SearchResult,
+    responses={**example("search"), **documented(413, 415)},
+    openapi_extra=PICTURE,
+)
+async def search_upload(
+    request: Request, asked: Annotated[MatchQuery, Query()], service: Serving
+) -> Json:
+    """Find neighbours of a picture that need not be in the library; nothing of it is kept."""
+    wish = await wished(service, asked, asked)
+    async with one_picture(request, service) as sent:
+        name = content_id(sent.data)
+        term = await service.term_of(sent.data, name, box_of(asked.box))
+    return Json(await service.search([term], wish))
+
+
+@router.post(
+    "/uploads",
+    summary="Send a picture to ask with",
+    status_code=201,
+    response_model=UploadAnswer,
+    responses={**example("upload", 201), **documented(413, 415)},
+    openapi_extra=PICTURE,
+)
+async def upload(request: Request, service: Serving) -> Json:
+    """Keep a picture in memory for a while, so that searches can name it by its id.
+
+    It is no picture of the library for that. The oldest are dropped when many are sent.
+    """
+    async with one_picture(request, service) as sent:
+        picture = await service.decoding.run(service.library.inspect, sent.data)
+        service.uploads.keep(Upload(picture, sent.data))
+    return Json(UploadAnswer.of(picture, known=await service.knows(picture.id)), 201)
+
+
+@router.get(
+    "/uploads/{upload_id}/thumbnail/{size}",
+    summary="A small form of a picture that was sent",
+    responses={200: {"content": {"image/jpeg": {}}}, **documented(404)},
+)
+async def upload_thumbnail(
+    request: Request, upload_id: PictureArgument, size: SizeArgument, service: Serving
+) -> Response:
+    """A JPEG without metadata; 404 once the picture was dropped."""
+    kept = service.uploads.get(upload_id)
+    return await small_form(request, service, upload_id, size, lambda: kept.data)
+
+
+async def _term(service: Service, asked: TermBody) -> Term:
+    box = box_of(asked.box)
+    if asked.picture is not None:
+        return Term(PictureId(asked.picture), asked.weight, box)
+    if asked.upload is not None:
+        kept = service.uploads.get(asked.upload)
+        return await service.term_of(kept.data, kept.picture.id, box, asked.weight)
+    if not service.settings.addresses:
+        raise not_allowed(
+            "this service fetches nothing from the web; start it with --allow-url to change that"
+        )
+    address = asked.address or ""
+    fetched = await service.pool.run(service.library.fetch, address)
+    data = fetched.picture
+    if not isinstance(data, bytes):
+        raise no_picture(address)
+    return await service.term_of(data, content_id(data), box, asked.weight)

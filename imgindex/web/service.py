@@ -1,0 +1,282 @@
+"""The service behind the routes: the library, and the ways in which requests come to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import structlog
+
+from imgindex.errors import ImgindexError, LibraryBusyError, LibraryNotFoundError, QueryError
+from imgindex.records import PictureId, QueryFailure, Term
+
+from .batching import Batcher, Pool
+from .browse import Charts, Snapshots
+from .events import Broadcast, Event
+from .jobs import Jobs
+from .metrics import Metrics
+from .problems import no_picture, problem_of
+from .thumbnails import Thumbnails
+from .uploads import Uploads
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from imgindex import Library, Where
+    from imgindex.records import AddReport, Box, Pixels, Rows, SearchResult
+
+    from .settings import ServiceSettings
+
+Query: TypeAlias = "PictureId | Sequence[Term]"
+_Searches: TypeAlias = "Batcher[tuple[Query, Wish], SearchResult | QueryFailure]"
+
+_WATCH = 0.5  # seconds between two looks for changes
+_SETTLED = 20  # looks without a change, after which the graph is brought up to date
+_AT_ONCE = 64  # searches in a batch
+_AT_ONCE_DEEP = 4
+_EMBEDDED = 8  # pictures in a batch, until the model says how many it wants
+_ADDED = 64
+_DEEP = 1000  # matches; whoever wants those behind does not hold up the others
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is wanted of a search; see ``Library.search``."""
+
+    k: int = 20
+    offset: int = 0
+    min_score: float | None = None
+    exact: bool = False
+    where: Where | None = None
+    rerank: bool = False
+    diverse: bool = False
+
+    @property
+    def light(self) -> bool:
+        """Whether it takes about as long as walking the graph does."""
+        plain = not (self.exact or self.rerank or self.diverse) and self.where is None
+        return plain and self.offset + self.k <= _DEEP
+
+
+class Service:
+    """One library that is served.
+
+    Attributes:
+        library: the library.
+        settings: what is allowed.
+        in_flight: bytes of bodies that are read or worked on.
+        ready: the model and the graph are loaded, or there is no library to load them for.
+        pool: threads for all that reads files or the database.
+        decoding: threads that decode pictures.
+        adding: brings files that several clients sent into the library at once.
+        charts: the map.
+        snapshots: what is kept of the library until it changes.
+        uploads: pictures that clients ask with.
+        thumbnails: small forms of pictures.
+        jobs: long work.
+        broadcast: tells of jobs and changes.
+        metrics: what is counted.
+    """
+
+    def __init__(self, library: Library, settings: ServiceSettings) -> None:
+        """Make what needs no event loop."""
+        self.library = library
+        self.settings = settings
+        self.ready = False
+        self.in_flight = 0
+        self.metrics = Metrics()
+        cores, room = os.cpu_count() or 1, settings.room
+        self.pool = Pool("work", max(4, cores), room)
+        self.decoding = Pool("decode", cores, room)
+        self._quick = self._searches("search", _AT_ONCE)
+        self._deep = self._searches("deep", _AT_ONCE_DEEP)
+        self._embedding: Batcher[Pixels, Rows] = Batcher(
+            "embed", self._embed, most=_EMBEDDED, room=room, seen=self.metrics.batch("embed")
+        )
+        self.adding: Batcher[str, AddReport] = Batcher(
+            "add", self._add, most=_ADDED, room=room, seen=self.metrics.batch("add")
+        )
+        self.snapshots = Snapshots(library)
+        self.charts = Charts(library, self.snapshots)
+        self.uploads = Uploads()
+        self.thumbnails = Thumbnails(settings.thumbnails, settings.thumbnail_bytes)
+        self.broadcast = Broadcast()
+        self.jobs = Jobs(self.broadcast)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._log = structlog.get_logger()
+        gauge = self.metrics.gauge
+        gauge("waiting_search", "Searches that wait.", lambda: self._quick.waiting)
+        gauge("waiting_deep", "Searches that take longer and wait.", lambda: self._deep.waiting)
+        gauge(
+            "waiting_embed", "Pictures that wait to be embedded.", lambda: self._embedding.waiting
+        )
+        gauge("waiting_add", "Files that wait to be added.", lambda: self.adding.waiting)
+        gauge("thumbnail_bytes", "Bytes of thumbnails on disk.", lambda: self.thumbnails.held)
+
+    def _searches(self, name: str, most: int) -> _Searches:
+        seen = self.metrics.batch(name)
+        return Batcher(name, self._search, most=most, room=self.settings.room, seen=seen)
+
+    async def start(self) -> None:
+        """Look for changes from now on, and load what the first requests need."""
+        self._tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self._warm())]
+
+    async def stop(self) -> None:
+        """Finish what runs; jobs end where nothing is lost."""
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        self.broadcast.close()
+        await self.jobs.close()
+        for lane in (self._quick, self._deep, self._embedding, self.adding):
+            await lane.close()
+        with suppress(ImgindexError):
+            await asyncio.to_thread(self.library.settle)
+        self.pool.close()
+        self.decoding.close()
+
+    async def search(self, query: Query, wish: Wish) -> SearchResult:
+        """Answer a query, with those of others.
+
+        Raises:
+            Problem: a picture is not in the library, or too much is asked for.
+            ImgindexError: it cannot be answered.
+        """
+        lane = self._quick if wish.light else self._deep
+        found = await lane.ask((query, wish))
+        if isinstance(found, QueryFailure):
+            for picture in [query] if isinstance(query, PictureId) else [t.picture for t in query]:
+                if isinstance(picture, PictureId):
+                    await self.check_picture(picture)
+            raise QueryError(found.error)
+        return found
+
+    async def term_of(self, data: bytes, name: str, box: Box | None, weight: float = 1) -> Term:
+        """A term of a picture that was sent: where to look for what is like it.
+
+        Raises:
+            Problem: too much is asked for.
+            ImgindexError: the picture cannot be read, or the model finds nothing in it.
+        """
+        key = str(box or "")
+        row = self.uploads.row(name, key)
+        if row is None:
+            seen = await self.decoding.run(self.library.see, Term(data, box=box, name=name))
+            if seen.ndim == 1:
+                return Term(PictureId(name), weight)
+            row = await self._embedding.ask(seen)
+            if np.isnan(row[0]):
+                raise QueryError("the model finds nothing in this picture; send another one")
+            self.uploads.remember(name, key, row)
+        return Term(row, weight, name=name if box is None else f"{name} [{box}]")
+
+    async def check_picture(self, picture_id: str) -> None:
+        """Refuse an id that is none of the library's.
+
+        Raises:
+            Problem: it is none.
+        """
+        if not await self.knows(picture_id):
+            raise no_picture(picture_id)
+
+    async def knows(self, picture_id: str) -> bool:
+        """Whether a picture is in the library."""
+        try:
+            return bool(await self.pool.run(self.library.paths, [picture_id]))
+        except LibraryNotFoundError:
+            return False
+
+    def discard(self, paths: Sequence[str]) -> None:
+        """Delete files that were added through the service; no others."""
+        folder = self.settings.uploads
+        for path in paths:
+            if folder is not None and Path(path).is_relative_to(folder.absolute()):
+                Path(path).unlink(missing_ok=True)
+
+    async def change(self) -> str:
+        """Another text whenever the library has changed; empty where there is none."""
+        return await self.pool.run(self.snapshots.change)
+
+    def check_free(self) -> None:
+        """Refuse to write while a job does.
+
+        Raises:
+            Problem: one does.
+        """
+        running = self.jobs.running
+        if running is not None and running.kind in {"index", "duplicates"}:
+            raise problem_of(
+                LibraryBusyError(
+                    f"the job {running.id} ({running.kind}) is writing to the library; "
+                    "try again when it has ended, or cancel it"
+                )
+            )
+
+    def _search(
+        self, asked: Sequence[tuple[Query, Wish]]
+    ) -> list[SearchResult | QueryFailure | Exception]:
+        answers: dict[int, SearchResult | QueryFailure | Exception] = {}
+        together: dict[Wish, list[int]] = {}
+        for at, (_, wish) in enumerate(asked):
+            together.setdefault(wish, []).append(at)
+        for wish, places in together.items():
+            try:
+                found = self.library.search_many(
+                    [asked[at][0] for at in places],
+                    wish.k,
+                    min_score=wish.min_score,
+                    exact=wish.exact,
+                    where=wish.where,
+                    offset=wish.offset,
+                    rerank=wish.rerank,
+                    diverse=wish.diverse,
+                )
+                answers.update(zip(places, found, strict=True))
+            except ImgindexError as error:
+                answers.update(dict.fromkeys(places, error))
+        return [answers[at] for at in range(len(asked))]
+
+    def _embed(self, images: Sequence[Pixels]) -> list[Rows]:
+        return list(self.library.embed(images))
+
+    def _add(self, files: Sequence[str]) -> list[AddReport]:
+        report = self.library.add(files, settle=False)
+        return [report] * len(files)
+
+    async def _watch(self) -> None:
+        """Tell of changes, by whomever; bring the graph up to date when there were none."""
+        last, quiet = "", _SETTLED
+        while True:
+            change = await asyncio.to_thread(self._change, last)
+            if change != last:
+                self.broadcast.tell(Event("library", {"change": change}))
+                last, quiet = change, 0
+            elif quiet < _SETTLED:
+                quiet += 1
+                if quiet == _SETTLED and self.jobs.running is None:
+                    with suppress(ImgindexError):
+                        await asyncio.to_thread(self.library.settle)
+            await asyncio.sleep(_WATCH)
+
+    def _change(self, last: str) -> str:
+        try:
+            return self.snapshots.change()
+        except ImgindexError as error:
+            self._log.warning("the library cannot be looked at", error=str(error))
+            return last
+
+    async def _warm(self) -> None:
+        try:
+            await asyncio.to_thread(self.library.warm)
+            self._embedding.most = await asyncio.to_thread(lambda: self.library.batch)
+        except LibraryNotFoundError:
+            pass
+        except ImgindexError as error:
+            self._log.warning("not everything can be asked", reason=str(error))
+        self.ready = True
