@@ -135,7 +135,7 @@ class Search {
       const next = new URLSearchParams(here().query);
       if (value) next.set(name, value);
       else next.delete(name);
-      go("/search", next);
+      this.listing.byPanel(() => go("/search", next));
     };
     const least = this.query.get("min_score") ?? "0";
     const shown = h("output", { class: "count" }, least === "0" ? "any" : least);
