@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from .records import no_progress
+from .errors import QueryError, SettingError
+from .records import Order, no_progress
 
 if TYPE_CHECKING:
-    from .records import Progress
+    from collections.abc import Collection
+
+    from .records import Progress, Where
     from .resources import Resources
 
 
@@ -25,6 +28,47 @@ class Held:
             LibraryNotFoundError: there is no library.
         """
         return self._resources.store().version()
+
+    def listing(self, order: Order = "path", where: Where | None = None) -> tuple[str, ...]:
+        """Ids of all pictures that have a present file, in order.
+
+        Args:
+            order: ``path``: by the first of their files; ``taken``: the oldest first; ``newest``:
+                the latest first. Pictures without a date come last; those of one date, and those
+                without, go by path.
+            where: only pictures that it lets through, by files that it lets through; None for all.
+
+        Raises:
+            SettingError: there is no such order.
+            LibraryNotFoundError: there is no library.
+        """
+        if order not in get_args(Order):
+            raise SettingError(f"order must be one of {', '.join(get_args(Order))}, not {order!r}")
+        if where is not None and where.anything:
+            where = None
+        return self._resources.store().listing(order, where)
+
+    def remove(self, ids: Collection[str]) -> int:
+        """Have pictures leave the library; their files stay where they are.
+
+        A later ``add`` over their folders takes them in again, as new ones.
+
+        Args:
+            ids: whole ids.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            QueryError: the library has no picture of one of these ids; then none is removed.
+            LibraryNotFoundError: there is no library.
+            LibraryBusyError: another process is writing to it.
+        """
+        store = self._resources.store()
+        with store.writing():
+            if unknown := set(ids) - store.has(ids):
+                raise QueryError(f"no indexed picture has the id {min(unknown)}")
+            return store.remove(ids)
 
     def settle(self, progress: Progress = no_progress) -> None:
         """Bring the graph up to date with pictures that ``add`` left out of it.

@@ -21,7 +21,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from benches.load import get, load, post
@@ -31,6 +31,8 @@ from imgindex import Library
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from imgindex.records import Pixels
 
 _CLIENTS = (1, 8, 64)
 _ROUNDS = 5
@@ -139,7 +141,7 @@ def compared(library: Library, bodies: Sequence[bytes], ask: Callable[[], object
                 for body in bodies:
                     seen = library.see(body)
                     assert seen.ndim == 3  # noqa: S101, PLR2004 - none of them is indexed
-                    library.embed([seen])
+                    library.embed([cast("Pixels", seen)])
                 spent[name] = time.perf_counter() - began
             else:
                 found = ask()

@@ -25,7 +25,7 @@ from imgindex.errors import (
     QueryError,
     SettingError,
 )
-from imgindex.records import AddReport, QueryFailure, SearchResult, Skipped
+from imgindex.records import AddReport, QueryFailure, SearchResult, Skipped, Where
 from imgindex.resources import Resources
 from imgindex.store import open_store
 
@@ -964,6 +964,7 @@ def test_a_group_tells_of_its_members(library: Library, families: Path) -> None:
     library.cluster(min_cluster_size=3, min_samples=2, space="descriptor")
     told = library.group(0)
     assert (told.id, told.size, len(told.members)) == (0, 8, 8)
+    assert told.tightness is not None
     assert 0.5 < told.tightness <= 1
     assert told.cover == told.medoid
     assert told.duplicates == ((an_id_of(families / "twin.png"),),)
@@ -1143,3 +1144,30 @@ def test_the_graph_may_be_brought_up_to_date_later(local: Library, photos: Path)
     assert results[-1].way == "hnsw"
     local.settle()
     assert local.status().index == "ready"
+
+
+def test_pictures_leave_the_library_and_their_files_stay(library: Library, photos: Path) -> None:
+    library.add([photos])
+    shutil.copy(photos / "b.png", photos / "twin.png")
+    library.add([photos])
+    before = library.version()
+    with pytest.raises(QueryError, match=f"no indexed picture has the id {'0' * 32}"):
+        library.remove([an_id(2), "0" * 32])
+    assert library.version() == before
+    names = [Path(library.paths([one])[one][0]).name for one in library.listing()]
+    assert names == ["a.png", "b.png", "c.png"]
+    pages = [library.search(photos / "a.png", 1, offset=at).matches for at in (0, 1)]
+    assert library.remove([an_id(2)]) == 1
+    assert library.version() != before
+    assert library.listing() == (an_id(1), an_id(3))
+    assert library.listing("taken", Where(formats=("jpeg",))) == ()
+    assert found(library.search(photos / "a.png")) == ["a.png", "c.png"]
+    last = library.search(photos / "a.png", 1, offset=1).matches
+    assert [Path(match.path).name for match in last] == ["c.png"]
+    assert len(pages[1]) == 1
+    assert (photos / "b.png").exists()
+    assert library.verify() == []
+    assert library.add([photos]).added == 1
+    assert library.status().pictures == 3
+    with pytest.raises(SettingError, match="order must be one of path, taken, newest, not 'size'"):
+        library.listing("size")  # type: ignore[arg-type]  # as a service may be asked

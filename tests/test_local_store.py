@@ -1049,6 +1049,17 @@ def line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+def test_the_version_tells_of_what_others_did(filled: Path) -> None:
+    with opened(filled) as reader, opened(filled) as writer:
+        before = reader.version()
+        assert writer.version() == before
+        writer.mark_missing(["/p/7.jpg"])
+        after = reader.version()
+        assert after == writer.version() != before
+    with opened(filled) as store:
+        assert store.version() == after
+
+
 def test_another_process_may_not_write_meanwhile_but_read(filled: Path) -> None:
     with program(HOLD, str(filled)) as process, opened(filled) as store:
         assert line(process) == "held"

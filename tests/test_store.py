@@ -496,6 +496,74 @@ def test_pruning_drops_missing_files_then_pictures_without_files(store: Store) -
 # Asking by id
 
 
+def test_removed_pictures_are_as_if_they_had_never_been(store: Store) -> None:
+    ids, rows = fill(store, 6)
+    store.add([], rows[:0], [file("/copy", 1), file("/bad")])
+    store.mark_missing(["/p/2.jpg", "/p/3.jpg"])
+    store.save_grouping(grouping_of([0] * 6, sorted(ids)))
+    one, other = sorted(ids[4:])
+    twins = [Twin(min(ids[:2]), max(ids[:2]), "pixels", 1.0), Twin(one, other, "near", 0.9)]
+    store.save_twins(ids, twins)
+    gone = [ids[1], ids[2], an_id(99)]
+    assert store.remove(gone) == 2
+    assert store.remove(gone) == 0
+    assert store.remove([]) == 0
+    left = [ids[at] for at in (0, 3, 4, 5)]
+    assert store.has(ids) == set(left)
+    assert [one.path for one in store.files()] == [
+        "/bad",
+        *(f"/p/{at}.jpg" for at in (0, 3, 4, 5)),
+    ]
+    kept = store.grouping()
+    assert kept is not None
+    assert kept.ids == tuple(sorted(left))
+    assert store.examined() == set(left)
+    assert store.twins() == twins[1:]
+    _, (hits,) = store.search(rows[1:2], 9)
+    assert {hit.id for hit in hits} == {ids[0], ids[4], ids[5]}
+    assert store.verify(no_progress) == []
+    store.add([picture(1)], rows[1:2], [file("/back", 1)])
+    _, (hits,) = store.search(rows[1:2], 1)
+    assert [hit.id for hit in hits] == [ids[1]]
+
+
+def test_the_version_tells_of_every_change_and_of_nothing_else(store: Store) -> None:
+    ids, rows = fill(store, 4)
+    grouping = grouping_of([0] * 4, sorted(ids))
+    joined = replace(grouping_of([0], ids[:1]), created=grouping.created)
+    seen_versions = [store.version()]
+    changes: list[Callable[[], object]] = [
+        lambda: store.add([picture(7)], unit(1), [file("/7", 7)]),
+        lambda: store.add([], rows[:0], [file("/bad")]),
+        lambda: store.mark_missing(["/p/1.jpg"]),
+        lambda: store.forget(["/p/0.jpg"]),
+        store.prune,
+        lambda: store.remove(ids[2:3]),
+        lambda: store.save_grouping(grouping),
+        lambda: store.join(joined),
+        lambda: store.decide(Decision(0, "name", 0, "x", ())),
+        lambda: store.withdraw(1),
+        lambda: store.save_twins(ids[3:], []),
+    ]
+    for change in changes:
+        change()
+        seen_versions.append(store.version())
+    assert len(set(seen_versions)) == len(seen_versions)
+    looks: list[Callable[[], object]] = [
+        store.prune,
+        lambda: store.remove([an_id(99)]),
+        lambda: store.pin(PIN),
+        lambda: store.refresh(no_progress),
+        lambda: store.search(rows, 3),
+        lambda: store.withdraw(5),
+        store.grouping,
+        store.stats,
+    ]
+    for look in looks:
+        look()
+        assert store.version() == seen_versions[-1]
+
+
 def test_an_id_is_found_by_its_beginning(store: Store) -> None:
     known = ["aaaa0000" + "0" * 24, "aaaa1111" + "0" * 24, "aaab" + "0" * 28, "bbbb" + "0" * 28]
     pictures = [Picture(one, 1, 1, "PNG") for one in known]
@@ -776,6 +844,29 @@ def test_a_filter_that_leaves_the_farthest_hundredth_gives_all_of_it_in_order(
     assert [hit.id for hit in hits] == [ids[at] for at in order[-10:]]
 
 
+@every_store
+@settings(max_examples=60)
+@given(life=lives(), where=st.none() | filters)
+def test_pictures_are_listed_in_every_order(kind: str, life: Life, where: Where | None) -> None:
+    with fresh(kind) as store:
+        store.add(life.pictures, life.rows, life.files)
+        held = let_through(life, where or Where())
+        first = {one: os.fsencode(copies[0]) for one, copies in held.items()}
+        taken = {one.id: one.taken for one in life.pictures}
+        by_path = sorted(first, key=first.__getitem__)
+        assert store.listing("path", where) == tuple(by_path)
+        dated = [one for one in by_path if taken[one] is not None]
+        undated = [one for one in by_path if taken[one] is None]
+
+        def when(one: str) -> datetime:
+            return datetime.fromisoformat(taken[one] or "")
+
+        oldest_first = sorted(dated, key=when)
+        latest_first = sorted(dated, key=when, reverse=True)  # of one date still by path
+        assert store.listing("taken", where) == (*oldest_first, *undated)
+        assert store.listing("newest", where) == (*latest_first, *undated)
+
+
 def test_a_filter_heeds_what_came_and_went_since_it_was_asked_first(store: Store) -> None:
     ids, rows = fill(store, 4)
     where = Where(paths=("[12].jpg",))
@@ -1039,6 +1130,11 @@ class Congruence(RuleBasedStateMachine):
         first, second = [store.prune() for store in self.stores]
         assert first == second
 
+    @rule(numbers=st.lists(st.integers(0, 20), max_size=3))
+    def remove(self, numbers: list[int]) -> None:
+        first, second = [store.remove(list(map(an_id, numbers))) for store in self.stores]
+        assert first == second
+
     @rule()
     def group(self) -> None:
         for store in self.stores:
@@ -1079,6 +1175,7 @@ class Congruence(RuleBasedStateMachine):
         assert (mine is None) == (theirs is None)
         if mine is not None:
             assert_same_grouping(theirs, mine)
+        assert first.listing("newest") == second.listing("newest")
         every = [an_id(number) for number in range(21)]
         assert first.has(every) == second.has(every)
         for prefix in "0123456789abcdef":

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Asked: TypeAlias = str | os.PathLike[str] | bytes | Rows
 
 Orientation = Literal["landscape", "portrait", "square"]
+Order = Literal["path", "taken", "newest"]
 
 AWAY = -0.25
 """The weight of a picture to steer away from where none is given: of three labelled sets the ten

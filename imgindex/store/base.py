@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Hit,
         IndexedFile,
         ModelPin,
+        Order,
         Picture,
         Progress,
         Rows,
@@ -103,6 +104,19 @@ class Store(Protocol):
 
     def prune(self) -> tuple[int, int]:
         """Drop missing files, then pictures without files; how many of each."""
+
+    def remove(self, ids: Collection[str]) -> int:
+        """Drop pictures with all that is known of their files; how many there were."""
+
+    def listing(self, order: Order, where: Where | None = None) -> tuple[str, ...]:
+        """Ids of all pictures with a present file, in order.
+
+        Args:
+            order: ``path``: by the first of their files; ``taken``: the oldest first; ``newest``:
+                the latest first. Pictures without a date come last; those of one date, and those
+                without, go by path.
+            where: only pictures that it lets through, by the first file that it lets through.
+        """
 
     def resolve(self, prefix: str, limit: int = 2) -> list[str]:
         """Ids that begin with the prefix, ascending, at most ``limit``; present pictures only."""

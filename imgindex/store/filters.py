@@ -8,6 +8,7 @@ import os
 import re
 from dataclasses import replace
 from functools import cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from .base import within
@@ -15,9 +16,9 @@ from .database import PRESENT, portions
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from imgindex.records import Picture, Where
+    from imgindex.records import Order, Picture, Where
 
 _ALWAYS = "1"  # the condition that always holds
 
@@ -72,6 +73,45 @@ def passing_rows(db: sqlite3.Connection, where: Where) -> list[int]:
         roots + values,
     )
     return sorted({row for row, path in found if named(os.fsdecode(path))})
+
+
+def listed(db: sqlite3.Connection, order: Order, where: Where | None) -> tuple[str, ...]:
+    """Ids of the pictures that a filter lets through, see ``Store.listing``."""
+    condition, values, named = _ALWAYS, list[Any](), None
+    if where is not None:
+        condition, values = _condition(where)
+        below, roots = _below(where.folders)
+        condition, values = f"{condition} AND {below}", values + roots
+        if where.ids is not None:
+            condition += " AND picture.id IN (SELECT value FROM json_each(?))"
+            values.append(json.dumps(list(where.ids)))
+        named = _matching(where.paths) if where.paths else None
+    taken: dict[str, str | None] = {}
+    for picture_id, when, path in db.execute(
+        "SELECT picture.id, taken, path FROM file JOIN picture ON picture = row "
+        f"WHERE NOT missing AND {condition} ORDER BY path",
+        values,
+    ):
+        if picture_id not in taken and (named is None or named(os.fsdecode(path))):
+            taken[picture_id] = when
+    return in_order(taken, order)
+
+
+def in_order(taken: Mapping[str, str | None], order: Order) -> tuple[str, ...]:
+    """Ids of pictures, which come by path, in another order; see ``Store.listing``.
+
+    Args:
+        taken: when each was taken.
+        order: the order.
+    """
+    if order == "path":
+        return tuple(taken)
+    dated = sorted(
+        ((when, one) for one, when in taken.items() if when is not None),
+        key=itemgetter(0),
+        reverse=order == "newest",
+    )
+    return (*(one for _, one in dated), *(one for one, when in taken.items() if when is None))
 
 
 def passing_paths(

@@ -29,7 +29,7 @@ from imgindex.errors import (
 from imgindex.records import StoreStats
 
 from .base import check_pin
-from .database import PRESENT, Database
+from .database import PRESENT, Database, portions
 from .filters import passing_paths
 from .groupings import KeptGroupings
 from .growth import Growth
@@ -258,6 +258,16 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
                 "DELETE FROM picture WHERE NOT EXISTS (SELECT 1 FROM file WHERE picture = row)"
             ).rowcount
         return files, pictures
+
+    def remove(self, ids: Collection[str]) -> int:
+        """See ``Store.remove``. The rows stay in the file, unnamed."""
+        gone = 0
+        with self._transaction() as db:
+            for marks, some in portions(dict.fromkeys(ids)):
+                these = f"FROM picture WHERE id IN ({marks})"
+                db.execute(f"DELETE FROM file WHERE picture IN (SELECT row {these})", some)
+                gone += db.execute(f"DELETE {these}", some).rowcount
+        return gone
 
     def search(
         self, queries: Rows, k: int, *, way: Way | None = None, where: Where | None = None

@@ -14,7 +14,7 @@ from imgindex.errors import StoreError
 from imgindex.records import Hit, StoreStats
 
 from .base import check_file, check_pin, joined_by, within, without
-from .filters import of_files, passes
+from .filters import in_order, of_files, passes
 from .rows import all_nearest, checked, nearest
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Grouping,
         IndexedFile,
         ModelPin,
+        Order,
         Picture,
         Progress,
         Rows,
@@ -136,13 +137,24 @@ class MemoryStore:
             if gone:
                 self.forget(gone)
             used = {file.id for file in self._files.values()}
-            dead = self._pictures.keys() - used
+            return len(gone), self.remove(self._pictures.keys() - used)
+
+    def remove(self, ids: Collection[str]) -> int:
+        """See ``Store.remove``."""
+        with self._writer, self._lock:
+            dead = self._pictures.keys() & set(ids)
             self._changes += bool(dead)
+            self._files = {path: file for path, file in self._files.items() if file.id not in dead}
             for picture_id in dead:
                 del self._pictures[picture_id], self._rows[picture_id]
             self._examined -= dead
             self._twins = {pair: t for pair, t in self._twins.items() if not dead & set(pair)}
-            return len(gone), len(dead)
+            return len(dead)
+
+    def listing(self, order: Order, where: Where | None = None) -> tuple[str, ...]:
+        """See ``Store.listing``."""
+        with self._lock:
+            return in_order({one: self._pictures[one].taken for one in self._present(where)}, order)
 
     def resolve(self, prefix: str, limit: int = 2) -> list[str]:
         """See ``Store.resolve``."""
@@ -285,8 +297,10 @@ class MemoryStore:
 
     def withdraw(self, number: int) -> bool:
         """See ``Store.withdraw``."""
-        with self._changing():
-            return self._decisions.pop(number, None) is not None
+        with self._lock:
+            gone = self._decisions.pop(number, None) is not None
+            self._changes += gone
+            return gone
 
     def stats(self) -> StoreStats:
         """See ``Store.stats``."""

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from imgindex.records import ModelPin, Picture
 
 from .database import PRESENT, Database, portions
+from .filters import listed
 from .vectors import VectorFile
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from imgindex.records import Rows
+    from imgindex.records import Order, Rows, Where
 
 
 class KeptPictures:
@@ -75,6 +76,11 @@ class KeptPictures:
                 "SELECT id, width, height, format, taken FROM picture WHERE id = ?", (picture_id,)
             ).fetchone()
         return None if found is None else Picture(*found)
+
+    def listing(self, order: Order, where: Where | None = None) -> tuple[str, ...]:
+        """See ``Store.listing``."""
+        with self._db.reading() as db:
+            return listed(db, order, where)
 
     def vector(self, picture_id: str) -> Rows | None:
         """See ``Store.vector``."""

@@ -219,7 +219,6 @@ _EXAMPLES: dict[str, Any] = {
                 "channels": 256,
                 "height": 56,
                 "width": 56,
-                "ends_block": False,
             }
         ],
         "blocks": ["block1_conv2"],

@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 import structlog
@@ -73,6 +73,7 @@ class Service:
         ready: the model and the graph are loaded, or there is no library to load them for.
         pool: threads for all that reads files or the database.
         decoding: threads that decode pictures.
+        looking: one that looks into the network.
         adding: brings files that several clients sent into the library at once.
         charts: the map.
         snapshots: what is kept of the library until it changes.
@@ -93,6 +94,7 @@ class Service:
         cores, room = os.cpu_count() or 1, settings.room
         self.pool = Pool("work", max(4, cores), room)
         self.decoding = Pool("decode", cores, room)
+        self.looking = Pool("look", 1, 8)
         self._quick = self._searches("search", _AT_ONCE)
         self._deep = self._searches("deep", _AT_ONCE_DEEP)
         self._embedding: Batcher[Pixels, Rows] = Batcher(
@@ -140,6 +142,7 @@ class Service:
             await asyncio.to_thread(self.library.settle)
         self.pool.close()
         self.decoding.close()
+        self.looking.close()
 
     async def search(self, query: Query, wish: Wish) -> SearchResult:
         """Answer a query, with those of others.
@@ -170,7 +173,7 @@ class Service:
             seen = await self.decoding.run(self.library.see, Term(data, box=box, name=name))
             if seen.ndim == 1:
                 return Term(PictureId(name), weight)
-            row = await self._embedding.ask(seen)
+            row = await self._embedding.ask(cast("Pixels", seen))
             if np.isnan(row[0]):
                 raise QueryError("the model finds nothing in this picture; send another one")
             self.uploads.remember(name, key, row)

@@ -1,6 +1,6 @@
 """The addresses of the service, a module for each thing that there is."""
 
-from . import duplicates, groups, jobs, map, meta, pictures, search  # noqa: A004 - a room
+from . import duplicates, groups, jobs, layers, map, meta, pictures, search  # noqa: A004 - a room
 
 ROUTERS = (
     meta.bare,
@@ -10,6 +10,7 @@ ROUTERS = (
     groups.router,
     duplicates.router,
     map.router,
+    layers.router,
     jobs.router,
 )
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path
 from fastapi.responses import Response, StreamingResponse
-from fastapi.sse import EventSourceResponse, format_sse_event
+from fastapi.sse import format_sse_event
 from pydantic import BaseModel, ConfigDict, Field
 
 from imgindex.records import MIN_CLUSTER_SIZE, NOISE, Choice, ClusterReport, Progress, Space
@@ -140,7 +140,7 @@ async def cancel(job_id: JobArgument, service: Serving) -> Json:
 @router.get(
     "/jobs/{job_id}/events",
     summary="A job while it runs",
-    response_class=EventSourceResponse,
+    response_class=StreamingResponse,
     responses={**_STREAM, **documented(404)},
 )
 async def job_events(job_id: JobArgument, service: Serving) -> Response:
@@ -152,7 +152,7 @@ async def job_events(job_id: JobArgument, service: Serving) -> Response:
 @router.get(
     "/events",
     summary="News",
-    response_class=EventSourceResponse,
+    response_class=StreamingResponse,
     responses=_STREAM,
 )
 async def events(service: Serving) -> Response:
