@@ -221,7 +221,7 @@ class Duplicates {
     if (!going.length) return;
     if (!this.service.aside) {
       this.review.put(set, { verdict: "kept", keep, going });
-      toast(`${counted(going.length, "file")} may go`, { undo: () => this.#backTo(set) });
+      this.#say(`${counted(going.length, "file")} may go`, { undo: () => this.#backTo(set) });
       await this.#onward();
       return;
     }
@@ -233,7 +233,7 @@ class Duplicates {
       const tidied = await post("/v1/duplicates/aside", { keep, files: going });
       this.review.put(set, { verdict: "kept", keep, going, moved: true });
       const where = tidied.moves[0]?.target?.replace(/[\\/][^\\/]*$/, "");
-      if (tidied.moves.length) toast(`${counted(tidied.moves.length, "file")} put aside in ${where}`);
+      if (tidied.moves.length) this.#say(`${counted(tidied.moves.length, "file")} put aside in ${where}`);
       for (const { path, reason } of tidied.skipped) toast(`${path} stays: ${reason}`, { bad: true });
       await this.#onward();
     } catch (error) {
@@ -250,7 +250,7 @@ class Duplicates {
     try {
       const decision = await post("/v1/decisions", { kind: "distinct", pictures: ids });
       this.review.put(set, { verdict: "distinct", number: decision.number });
-      toast("Not duplicates; that holds in every later run", {
+      this.#say("Not duplicates; that holds in every later run", {
         undo: async () => {
           await takeBack(decision.number);
           this.#backTo(set);
@@ -260,6 +260,12 @@ class Duplicates {
     } catch (error) {
       complain(error);
     }
+  }
+
+  // Whoever reviews quickly needs the last notice only.
+  #say(text, options) {
+    this.unsay?.();
+    this.unsay = toast(text, options);
   }
 
   #backTo(set) {
