@@ -115,8 +115,8 @@ class Search {
   }
 
   async #failed(error) {
-    if (error.status === 404 && this.terms.some((term) => term.upload)) {
-      const terms = await renewed(this.terms);
+    if ([404, 422].includes(error.status) && this.terms.some((term) => term.upload)) {
+      const terms = await renewed(this.terms).catch(() => this.terms.filter((term) => !term.upload));
       if (terms.length < this.terms.length) toast("A picture that was uploaded is no longer kept. Drop it again.");
       const next = new URLSearchParams(this.query);
       next.delete("like");
