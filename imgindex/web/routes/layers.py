@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
@@ -28,7 +28,9 @@ Kind = Annotated[
 LayerArgument = Annotated[
     str, Path(max_length=200, description="Name of a layer.", examples=["block3_conv2"])
 ]
-_PNG = {200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}}
+_PNG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
+}
 
 
 @dataclass(frozen=True, slots=True)
