@@ -98,18 +98,29 @@ class Grouped:
             raise GroupingError(f"the library {store.url} has no groups yet; run: imgindex cluster")
         return kept
 
-    def group(self, group_id: int) -> GroupReport:
-        """All that can be told of one group.
+    def group(self, group_id: int, *, offset: int = 0, limit: int | None = None) -> GroupReport:
+        """All that can be told of one group, or of what is in none.
+
+        Args:
+            group_id: the group; -1 for the pictures in none.
+            offset: how many of the members, the firmest first, to pass over.
+            limit: how many members to tell of at most; None for all.
 
         Raises:
             GroupingError: there is no grouping yet.
             QueryError: there is no such group.
+            SettingError: the offset is below 0, or the limit below 1.
         """
         from .telling import report
 
+        if offset < 0:
+            raise SettingError(f"the offset must be at least 0, not {offset}")
+        if limit is not None and limit < 1:
+            raise SettingError(f"the limit must be at least 1, not {limit}")
         kept = self.grouping()
-        self._check_group(kept, group_id)
-        return report(self._resources.store(), kept, group_id)
+        if group_id != NOISE:
+            self._check_group(kept, group_id)
+        return report(self._resources.store(), kept, group_id, offset, limit)
 
     def ids_of(self, groups: Iterable[int]) -> frozenset[str]:
         """The ids of all pictures in some groups, those in groups inside them included.

@@ -248,7 +248,7 @@ def _voters(
     labels = np.where(kept.labels[run] == but, np.int32(NOISE), kept.labels[run])
     standing = grouping.Standing(labels, kept.strengths[run], kept.outliers[run])
     numbers = {kept.ids[at]: number for number, at in enumerate(run.tolist())}
-    near = _near(store, _rows(store, ids), numbers, min(grouping.REACH, len(run)))
+    near = _near(store, rows_of(store, ids), numbers, min(grouping.REACH, len(run)))
     return standing, near, numbers
 
 
@@ -264,7 +264,7 @@ def _far(store: Store, near: Neighbours, numbers: Mapping[str, int]) -> NDArray[
     ids = list(numbers)
     around = _near(
         store,
-        _rows(store, [ids[at] for at in candidates.tolist()]),
+        rows_of(store, [ids[at] for at in candidates.tolist()]),
         numbers,
         min(_CLOSE + 1, len(ids)),  # themselves too
     )
@@ -297,11 +297,14 @@ def _joined(store: Store, kept: Grouping, ids: Sequence[str]) -> Grouping:
     )
 
 
-def _rows(store: Store, ids: Sequence[str]) -> Rows:
+def rows_of(store: Store, ids: Sequence[str]) -> Rows:
+    """The rows of pictures that are here, float32 [n, d], those without a present file too."""
     import numpy as np
 
-    rows = [row for picture_id in ids if (row := store.vector(picture_id)) is not None]
-    return np.stack(rows)
+    known, rows = store.vectors(ids)
+    at = dict(zip(known, rows, strict=True))
+    others = {one: store.vector(one) for one in ids if one not in at}
+    return np.stack([row for one in ids if (row := at.get(one, others.get(one))) is not None])
 
 
 def _near(store: Store, rows: Rows, numbers: Mapping[str, int], k: int) -> Neighbours:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .decisions import decided
-from .records import Group, Status
-from .regrouping import memberships, stale
+from .records import NOISE, Group, Status
+from .regrouping import memberships, rows_of, stale
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .records import Grouping, Rows
     from .store import Store
 
@@ -39,20 +41,20 @@ class MemberReport:
 
 @dataclass(frozen=True, slots=True)
 class GroupReport:
-    """One group.
+    """One group, or what is in none.
 
     Attributes:
-        id: its number.
+        id: its number; -1 for what is in no group, of which less is told.
         name: what users call it.
         parent: the group that it is a part of; None for none.
         parts: the groups that lie directly in it, the largest first.
         size: pictures in it.
-        tightness: mean cosine of the members to their mean direction.
-        medoid: the member nearest to that.
-        cover: the picture that stands for it: the one pinned, else the medoid.
+        tightness: mean cosine of the members to their mean direction; None for no group.
+        medoid: the member nearest to that; likewise.
+        cover: the picture that stands for it: the one pinned, else the medoid; likewise.
         exemplars: the members at its densest level.
         duplicates: members with equal rows, and those of several files, as ids in sets.
-        members: the firmest first.
+        members: the firmest first; those that were asked for.
     """
 
     id: int
@@ -60,9 +62,9 @@ class GroupReport:
     parent: int | None
     parts: tuple[Group, ...]
     size: int
-    tightness: float
-    medoid: str
-    cover: str
+    tightness: float | None
+    medoid: str | None
+    cover: str | None
     exemplars: tuple[str, ...]
     duplicates: tuple[tuple[str, ...], ...]
     members: tuple[MemberReport, ...]
@@ -96,15 +98,32 @@ def tightness(rows: Rows) -> float:
     return float((rows @ mean).mean() / max(float(np.linalg.norm(mean)), 1e-12))
 
 
-def report(store: Store, kept: Grouping, group_id: int) -> GroupReport:
-    """Look closely at one group of a grouping."""
+def report(
+    store: Store, kept: Grouping, group_id: int, offset: int = 0, limit: int | None = None
+) -> GroupReport:
+    """Look closely at one group of a grouping, or at what is in none.
+
+    Args:
+        store: where the pictures are.
+        kept: the grouping.
+        group_id: the group, which there is; -1 for none.
+        offset: how many of the firmest members to pass over.
+        limit: how many members at most; None for all.
+    """
     import numpy as np
 
-    (group,) = (group for group in kept.every_group if group.id == group_id)
-    own = np.array(kept.members()[group_id], np.intp)
+    if group_id == NOISE:
+        own = np.flatnonzero(kept.labels == NOISE)
+    else:
+        own = np.array(kept.members()[group_id], np.intp)
     own = own[np.lexsort((-kept.strengths[own], ~kept.exemplars[own]))]
+    told = own[offset:] if limit is None else own[offset : offset + limit]
+    members = _members(store, kept, told.tolist())
+    if group_id == NOISE:
+        return GroupReport(NOISE, None, None, (), len(own), None, None, None, (), (), members)
+    (group,) = (group for group in kept.every_group if group.id == group_id)
     ids = [kept.ids[at] for at in own.tolist()]
-    rows = np.stack([row for one in ids if (row := store.vector(one)) is not None])
+    rows = rows_of(store, ids)
     paths = store.paths(ids)
     equal: dict[bytes, list[str]] = {}
     for picture_id, row in zip(ids, rows, strict=True):
@@ -124,16 +143,24 @@ def report(store: Store, kept: Grouping, group_id: int) -> GroupReport:
             for some in equal.values()
             if len(some) > 1 or len(paths.get(some[0], ())) > 1
         ),
-        members=tuple(
-            MemberReport(
-                picture_id,
-                tuple(paths.get(picture_id, ())),
-                float(kept.strengths[at]),
-                float(kept.outliers[at]),
-                bool(kept.exemplars[at]),
-                bool(kept.joined[at]),
-                near,
-            )
-            for picture_id, at, near in zip(ids, own, memberships(store, kept, ids), strict=True)
-        ),
+        members=members,
+    )
+
+
+def _members(store: Store, kept: Grouping, places: Sequence[int]) -> tuple[MemberReport, ...]:
+    if not places:
+        return ()
+    ids = [kept.ids[at] for at in places]
+    paths, near = store.paths(ids), memberships(store, kept, ids)
+    return tuple(
+        MemberReport(
+            picture_id,
+            tuple(paths.get(picture_id, ())),
+            float(kept.strengths[at]),
+            float(kept.outliers[at]),
+            bool(kept.exemplars[at]),
+            bool(kept.joined[at]),
+            its,
+        )
+        for picture_id, at, its in zip(ids, places, near, strict=True)
     )

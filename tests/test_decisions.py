@@ -316,3 +316,46 @@ def test_a_kept_grouping_is_shared_and_cannot_be_changed(library: Library, photo
         shared.labels[0] = 7
     library.form_group([photos / "0-0.png", photos / "0-1.png"])
     assert library.grouping() is not shared
+
+
+def test_a_group_is_told_page_by_page(library: Library, photos: Path) -> None:
+    (photos / "0-3.png").unlink()
+    library.add([photos])  # its picture is still in the group
+    whole = library.group(0)
+    assert (whole.size, len(whole.members)) == (10, 10)
+    assert sum(not one.paths for one in whole.members) == 1
+    strengths = [(not one.exemplar, -one.strength) for one in whole.members]
+    assert strengths == sorted(strengths)
+    pages = [library.group(0, offset=start, limit=4) for start in (0, 4, 8, 12)]
+    assert [len(page.members) for page in pages] == [4, 4, 2, 0]
+    for at, one in enumerate(one for page in pages for one in page.members):
+        assert one.id == whole.members[at].id
+        assert one.near == whole.members[at].near
+    assert {(page.size, page.tightness, page.duplicates) for page in pages} == {
+        (10, whole.tightness, whole.duplicates)
+    }
+    with pytest.raises(SettingError, match="offset must be at least 0, not -1"):
+        library.group(0, offset=-1)
+    with pytest.raises(SettingError, match="limit must be at least 1, not 0"):
+        library.group(0, limit=0)
+    with pytest.raises(QueryError, match="no group 77"):
+        library.group(77)
+
+
+def test_what_is_in_no_group_is_told_too(
+    library: Library, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (library.group(-1).size, library.group(-1).members) == (0, ())
+    for seed in (1, 2, 3):
+        (photos / f"stray-{seed}.png").write_bytes(png(scene(seed, 48, 36)))
+    library.add([photos])
+    noise = [name for name, group in labels(library).items() if group == -1]
+    told = library.group(-1, limit=2)
+    assert (told.id, told.name, told.cover, told.tightness) == (-1, None, None, None)
+    assert (told.size, len(told.members)) == (len(noise), 2) != (0, 2)
+    paths = [path for one in library.group(-1).members for path in one.paths]
+    assert sorted(Path(path).name for path in paths) == sorted(noise)
+    if (tmp_path / "lib").exists():
+        monkeypatch.setenv("IMGINDEX_LIBRARY", str(tmp_path / "lib"))
+        shown = CliRunner().invoke(app, ["show", "--", "-1"])
+        assert shown.output.startswith(f"{len(noise)} pictures in no group\n")

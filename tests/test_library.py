@@ -964,6 +964,7 @@ def test_a_group_tells_of_its_members(library: Library, families: Path) -> None:
     library.cluster(min_cluster_size=3, min_samples=2, space="descriptor")
     told = library.group(0)
     assert (told.id, told.size, len(told.members)) == (0, 8, 8)
+    assert told.tightness is not None
     assert 0.5 < told.tightness <= 1
     assert told.cover == told.medoid
     assert told.duplicates == ((an_id_of(families / "twin.png"),),)

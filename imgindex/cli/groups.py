@@ -136,6 +136,7 @@ def show(group: IdArgument, *, library: LibraryOption = None, json: JsonOption =
     """Show a group: its parts, its members, how firmly each sits in it, and where else it might be.
 
     A part is a group inside the group, with an id of its own: show, name and cover take it, too.
+    Behind two dashes, -1 stands for the pictures in no group: imgindex groups show -- -1
     """
     with Library(library) as opened:
         told = opened.group(group)
@@ -143,12 +144,15 @@ def show(group: IdArgument, *, library: LibraryOption = None, json: JsonOption =
     if json:
         as_json(told)
         return
-    line(
-        f"group {told.id}{f' {told.name!r}' if told.name else ''}: "
-        f"{counted(told.size, 'picture')}, tightness {told.tightness:.3f}, "
-        f"{counted(len(told.duplicates), 'duplicate')}"
-        f"{'' if told.parent is None else f', a part of group {told.parent}'}"
-    )
+    if told.tightness is None:
+        line(f"{counted(told.size, 'picture')} in no group")
+    else:
+        line(
+            f"group {told.id}{f' {told.name!r}' if told.name else ''}: "
+            f"{counted(told.size, 'picture')}, tightness {told.tightness:.3f}, "
+            f"{counted(len(told.duplicates), 'duplicate')}"
+            f"{'' if told.parent is None else f', a part of group {told.parent}'}"
+        )
     if told.parts:
         line(f"{counted(len(told.parts), 'part')}:")
         table(told.parts, shown)

@@ -97,7 +97,7 @@ def map_tile(values: Maps) -> bytes:
         A PNG file, in which every place is a square.
     """
     file = io.BytesIO()
-    heat.tile(values, _ALONE).save(file, "PNG", optimize=True)
+    heat.tile(values, _ALONE).save(file, "PNG")
     return file.getvalue()
 
 
@@ -315,5 +315,5 @@ class _Pen:
 
     def png(self) -> bytes:
         file = io.BytesIO()
-        self.sheet.save(file, "PNG", optimize=True)
+        self.sheet.save(file, "PNG")
         return file.getvalue()

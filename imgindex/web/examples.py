@@ -227,7 +227,7 @@ _EXAMPLES: dict[str, Any] = {
         "picture": "/photos/2025/sea.jpg",
         "model": "vgg16-pool5-gem",
         "layer": "block3_conv2",
-        "channels": [{"index": 17, "mean": 3.2, "max": 41.5}],
+        "channels": [{"channel": 17, "mean": 3.2, "max": 41.5}],
         "frame": _FRAME,
     },
     "explain": {

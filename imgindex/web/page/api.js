@@ -88,8 +88,10 @@ export async function request(method, path, { query, body, signal, headers = {} 
     }
     if (answer.ok) return answer;
     if (answer.status === 401 && (await token())) continue;
-    if ((answer.status === 503 || answer.status === 429) && tries < PATIENCE) {
-      await pause(Math.min(Number(answer.headers.get("Retry-After")) || tries, LONGEST_WAIT), signal);
+    // Without the header, waiting would not help.
+    const wait = Number(answer.headers.get("Retry-After"));
+    if (wait && tries < PATIENCE) {
+      await pause(Math.min(wait, LONGEST_WAIT), signal);
       continue;
     }
     throw await problemOf(answer);

@@ -46,6 +46,10 @@ export const merge = (groups) => decide(() => post("/v1/groups/merge", { groups:
  * @param {string[]} pictures ids
  */
 export async function splitOff(pictures) {
+  if (pictures.length < 2) {
+    toast("A group has two pictures or more", { bad: true });
+    return null;
+  }
   const name = await ask(`A group of ${counted(pictures.length, "picture")}`, { label: "Name", yes: "Make the group", optional: true, hint: "You can leave it empty and name the group later." });
   if (name === null) return null;
   return decide(() => post("/v1/groups", { pictures, name: name || null }), `${counted(pictures.length, "picture")} moved into ${name || "a group of their own"}`);

@@ -161,6 +161,8 @@ export function dialog({ title, body, actions = [], class: style = "", bare = fa
   document.body.append(element);
   // Removing the dialog first would take the notices along.
   element.addEventListener("close", () => document.body.append(voice()), { capture: true, once: true });
+  const root = document.documentElement;
+  if (!document.querySelector("dialog:modal")) root.style.setProperty("--scrollbar", `${innerWidth - root.clientWidth}px`);
   element.showModal();
   place();
   return { element, close, result };

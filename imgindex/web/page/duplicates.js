@@ -25,7 +25,8 @@ class Duplicates {
     this.list = button("May go", () => mayGo(this.review, () => this.draw()), { icon: "copy" });
     this.skipped = button("Skipped", () => showSkipped(this.found.skipped), { icon: "warning", class: "quiet" });
     this.tools = h("div", { class: "bar push" }, this.skipped, this.list, this.filter, this.look, button("Keys", showKeys, { icon: "info", bare: true, class: "quiet round" }));
-    this.notices = h("div", { class: "stack notices" });
+    this.fresh = h("div", { class: "notice", hidden: true }, h("p", null, "New pictures have come that were not compared yet."), button("Look for copies", () => this.#look(), { class: "small" }));
+    this.notices = h("div", { class: "stack notices" }, this.fresh);
     this.stage = h("section", { class: "set", "aria-label": "Set of copies" });
     this.strip = h("div", { class: "strip" });
   }
@@ -101,7 +102,8 @@ class Duplicates {
     this.list.lastChild.textContent = `${counted(going, "file")} may go`;
     this.skipped.hidden = !this.found.skipped?.length;
     this.skipped.lastChild.textContent = `${number(this.found.skipped?.length ?? 0)} skipped`;
-    this.tools.hidden = !this.found.examined;
+    this.tools.hidden = !this.found.examined && !this.total;
+    this.fresh.hidden = this.found.examined || !this.total || this.look.disabled;
     this.over = null;
     if (!this.set) {
       this.strip.replaceChildren();
@@ -117,7 +119,7 @@ class Duplicates {
   }
 
   #nothing() {
-    if (!this.found.examined) {
+    if (!this.found.examined && !this.total) {
       return empty({ icon: "duplicates", title: "Not looked for yet", text: "imgindex can compare your pictures pixel by pixel, and name the best copy of each. Nothing is deleted, ever.", actions: [button("Look for copies", () => this.#look(), { class: "primary" })] });
     }
     const all = this.upTo === "near";
@@ -219,7 +221,7 @@ class Duplicates {
     if (!going.length) return;
     if (!this.service.aside) {
       this.review.put(set, { verdict: "kept", keep, going });
-      toast(`${counted(going.length, "file")} may go`, { undo: () => this.#backTo(set) });
+      this.#say(`${counted(going.length, "file")} may go`, { undo: () => this.#backTo(set) });
       await this.#onward();
       return;
     }
@@ -231,7 +233,7 @@ class Duplicates {
       const tidied = await post("/v1/duplicates/aside", { keep, files: going });
       this.review.put(set, { verdict: "kept", keep, going, moved: true });
       const where = tidied.moves[0]?.target?.replace(/[\\/][^\\/]*$/, "");
-      if (tidied.moves.length) toast(`${counted(tidied.moves.length, "file")} put aside in ${where}`);
+      if (tidied.moves.length) this.#say(`${counted(tidied.moves.length, "file")} put aside in ${where}`);
       for (const { path, reason } of tidied.skipped) toast(`${path} stays: ${reason}`, { bad: true });
       await this.#onward();
     } catch (error) {
@@ -248,7 +250,7 @@ class Duplicates {
     try {
       const decision = await post("/v1/decisions", { kind: "distinct", pictures: ids });
       this.review.put(set, { verdict: "distinct", number: decision.number });
-      toast("Not duplicates; that holds in every later run", {
+      this.#say("Not duplicates; that holds in every later run", {
         undo: async () => {
           await takeBack(decision.number);
           this.#backTo(set);
@@ -258,6 +260,12 @@ class Duplicates {
     } catch (error) {
       complain(error);
     }
+  }
+
+  // Whoever reviews quickly needs the last notice only.
+  #say(text, options) {
+    this.unsay?.();
+    this.unsay = toast(text, options);
   }
 
   #backTo(set) {

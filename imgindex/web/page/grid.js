@@ -218,6 +218,7 @@ export class Grid {
     else host.removeAttribute("role");
     host.setAttribute("aria-rowcount", this.growing ? -1 : this.lines);
     host.setAttribute("aria-colcount", this.columns);
+    const focused = this.host.contains(document.activeElement);
     if (this.shownColumns !== this.columns) {
       for (const row of this.rows.values()) row.element.remove();
       this.rows.clear();
@@ -226,6 +227,7 @@ export class Grid {
       if (before) this.#scrollTo(Math.floor(before.index / this.columns), before.within);
     }
     this.#render(true);
+    if (focused && !this.host.contains(document.activeElement)) this.focus(this.active);
   }
 
   #firstInSight() {

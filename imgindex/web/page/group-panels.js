@@ -88,7 +88,7 @@ function run(created, changes, names, open) {
 export async function showHistory(groups = []) {
   try {
     const changes = await get("/v1/groups/history");
-    const runs = [...new Set(changes.map((one) => one.created))];
+    const runs = [...new Set(changes.map((one) => one.created))].sort().reverse();
     const names = byId(groups);
     const body = runs.length
       ? h("div", { class: "history" }, runs.map((created, at) => run(created, changes.filter((one) => one.created === created), names, at === 0)))

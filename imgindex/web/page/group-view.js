@@ -41,6 +41,7 @@ class GroupView {
     this.crumbs = h("ol");
     this.title = h("div", { class: "group-title" });
     this.told = h("div", { class: "bar told" });
+    this.hint = h("p", { class: "hint" });
     this.tools = h("div", { class: "bar push" });
     this.parts = h("ul", { class: "wall" });
     this.partsSection = h("section", { class: "group-section", "aria-labelledby": "parts-title" }, h("h2", { id: "parts-title" }, "Parts"), this.parts);
@@ -57,7 +58,7 @@ class GroupView {
     const controls = h("div", { class: "push" });
     this.main.append(
       h("nav", { class: "crumbs", "aria-label": "Where you are" }, this.crumbs),
-      h("div", { class: "head" }, this.title, this.told, this.tools),
+      h("div", { class: "head" }, this.title, this.told, this.hint, this.tools),
       this.partsSection,
       h("section", { class: "members", "aria-label": "Pictures" }, h("div", { class: "head" }, this.membersTitle, controls), this.host),
     );
@@ -155,8 +156,8 @@ class GroupView {
     this.partsSection.hidden = group.parts.length === 0;
     this.parts.replaceChildren(...group.parts.map((part) => h("li", { class: "span-1" }, groupTile(part))));
     this.membersTitle.textContent = noise ? "Like no others" : group.parts.length ? "All pictures" : "Pictures";
-    this.main.querySelector(".group-hint")?.remove();
-    if (noise) this.tools.before(h("p", { class: "hint group-hint" }, group.size ? "These are not enough like any others. Select some to make a group of them, or to put them into one." : "Every picture has a group."));
+    this.hint.hidden = !noise;
+    this.hint.textContent = group.size ? "These are not enough like any others. Select some to make a group of them, or to put them into one." : "Every picture has a group.";
   }
 
   #heading() {
@@ -167,15 +168,14 @@ class GroupView {
     }
     const edit = button(`Rename ${groupName(this.group)}`, () => this.#edit(), { icon: "edit", bare: true, class: "quiet round" });
     heading.addEventListener("dblclick", () => this.#edit());
+    const held = this.title.contains(document.activeElement);
     this.title.replaceChildren(heading, edit);
+    if (held) edit.focus();
   }
 
   #edit() {
     const input = h("input", { type: "text", value: this.group.name ?? "", placeholder: groupName(this.group), "aria-label": "Name of the group. Enter keeps it, Escape leaves it as it was.", maxlength: 200 });
-    const leave = () => {
-      this.#heading();
-      this.title.querySelector("button")?.focus();
-    };
+    const leave = () => this.#heading();
     const keep = async () => {
       const name = input.value.trim();
       if (name && name !== this.group.name) await rename(this.group, name);

@@ -54,8 +54,14 @@ export class Listing {
     this.opener.querySelector("span").textContent = set ? `Filters (${set})` : "Filters";
     this.clear.hidden = !set;
     this.chips.replaceChildren(...(set ? [filterChips(filters, this.onfilters)] : []));
-    // The panel shows already what was set in it; drawn anew it would lose the focus.
-    if (!this.panel.contains(document.activeElement)) this.panel.replaceChildren(filterPanel(filters, this.onfilters, more));
+    if (!this.own) this.panel.replaceChildren(filterPanel(filters, (news) => this.byPanel(() => this.onfilters(news)), more));
+  }
+
+  /** Make a change that the panel shows already: drawn anew it would lose the focus. */
+  byPanel(change) {
+    this.own = true;
+    change();
+    this.own = false;
   }
 
   /** Say something in place of pictures; nothing takes it away. */

@@ -38,10 +38,16 @@ export function href(path, query) {
  * @param {object|URLSearchParams} [query]
  * @param {{replace?: boolean}} [options] `replace` takes the place of this entry of the history
  */
-export function go(path, query, { replace = false } = {}) {
-  const address = href(path, query);
+export const go = (path, query, options) => follow(href(path, query), options);
+
+/**
+ * Go to an address, as `href` makes them. Over a dialog that has an entry of its own in the history
+ * it takes that one's place.
+ * @param {string} address
+ * @param {{replace?: boolean}} [options]
+ */
+export function follow(address, { replace = false } = {}) {
   if (address === location.hash && !history.state?.over) return;
-  keepPlace();
   history[replace || history.state?.over ? "replaceState" : "pushState"]({ entry: crypto.randomUUID?.() ?? String(Math.random()) }, "", address);
   arrive();
 }

@@ -115,8 +115,8 @@ class Search {
   }
 
   async #failed(error) {
-    if (error.status === 404 && this.terms.some((term) => term.upload)) {
-      const terms = await renewed(this.terms);
+    if ([404, 422].includes(error.status) && this.terms.some((term) => term.upload)) {
+      const terms = await renewed(this.terms).catch(() => this.terms.filter((term) => !term.upload));
       if (terms.length < this.terms.length) toast("A picture that was uploaded is no longer kept. Drop it again.");
       const next = new URLSearchParams(this.query);
       next.delete("like");
@@ -135,7 +135,7 @@ class Search {
       const next = new URLSearchParams(here().query);
       if (value) next.set(name, value);
       else next.delete(name);
-      go("/search", next);
+      this.listing.byPanel(() => go("/search", next));
     };
     const least = this.query.get("min_score") ?? "0";
     const shown = h("output", { class: "count" }, least === "0" ? "any" : least);

@@ -7,16 +7,13 @@ import { similar } from "./terms.js";
 import { pickFiles } from "./uploads.js";
 
 const SHOWN = 12;
-const DRAWS = 4;
 
+// Neighbours by path are often of one kind, so each is drawn on its own.
 async function some(total, signal) {
-  const each = SHOWN / DRAWS;
-  const pages = await Promise.all(Array.from({ length: Math.min(DRAWS, Math.ceil(total / each)) }, (_, at) => {
-    const from = total <= SHOWN ? at * each : Math.floor(Math.random() * (total - each));
-    return get("/v1/pictures", { query: { offset: from, limit: each }, signal });
-  }));
-  const pictures = pages.flatMap((page) => page.pictures);
-  return [...new Map(pictures.map((picture) => [picture.id, picture])).values()];
+  const places = new Set();
+  while (places.size < Math.min(SHOWN, total)) places.add(Math.floor(Math.random() * total));
+  const pages = await Promise.all([...places].map((offset) => get("/v1/pictures", { query: { offset, limit: 1 }, signal })));
+  return pages.flatMap((page) => page.pictures);
 }
 
 /**

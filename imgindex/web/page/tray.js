@@ -56,7 +56,12 @@ export function tray(terms, { onchange, onopen, onfiles }) {
   return h(
     "section",
     { class: "tray", "aria-label": "Pictures searched with" },
-    h("ul", { class: "terms" }, chips, h("li", null, button("Add a picture", () => pickFiles(onfiles), { icon: "plus", class: "quiet term-add" }))),
-    button("New search", () => onchange([]), { class: "quiet", icon: "close" }),
+    h(
+      "ul",
+      { class: "terms" },
+      chips,
+      h("li", null, button("Add a picture", () => pickFiles(onfiles), { icon: "plus", class: "quiet term-add" })),
+      h("li", { class: "push" }, button("New search", () => onchange([]), { class: "quiet", icon: "close" })),
+    ),
   );
 }

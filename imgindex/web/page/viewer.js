@@ -3,7 +3,7 @@
 import { del, get, status, thumbnail } from "./api.js";
 import { announce, basename, button, complain, confirm, copyText, counted, dialog, h, icon, toast } from "./dom.js";
 import { chooseBox } from "./box.js";
-import { href } from "./router.js";
+import { follow, href } from "./router.js";
 import { addToSearch, AWAY, searchFor, similar } from "./terms.js";
 
 const SWIPE = 60; // pixels
@@ -46,6 +46,12 @@ class Viewer {
     const { signal } = this.gone;
     addEventListener("popstate", () => this.opened.close(), { signal });
     this.opened.element.addEventListener("keydown", (event) => this.#key(event));
+    this.opened.element.addEventListener("click", (event) => {
+      const link = event.target.closest('a[href^="#"]');
+      if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      follow(link.getAttribute("href"));
+    });
     this.#swiping();
     this.opened.result.then(() => {
       this.gone.abort();
@@ -173,7 +179,7 @@ class Viewer {
       Home: () => this.go(-this.at),
       "+": () => addToSearch([this.id]),
       "-": () => addToSearch([this.id], AWAY),
-      s: () => { location.hash = similar([this.id]); },
+      s: () => follow(similar([this.id])),
     }[event.key];
     if (!does) return;
     event.preventDefault();

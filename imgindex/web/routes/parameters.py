@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Path, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from fastapi.exceptions import RequestValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from imgindex import Box, Where
 from imgindex.errors import LibraryNotFoundError, SettingError
@@ -193,6 +194,44 @@ class MatchQuery(Filters, Matches):
     """A search, but for what looks like what."""
 
     box: BoxText | None = None
+
+
+_REPEATED = {name for name, one in Filters.model_fields.items() if one.default == []}
+
+
+async def _matches(request: Request) -> MatchQuery:
+    """Read the query of a search.
+
+    FastAPI would do it in ten times the time, a tenth of that of the whole search.
+    """
+    given: dict[str, str | list[str]] = {}
+    for name, value in request.query_params.multi_items():
+        if name in _REPEATED:
+            given[name] = [*given.get(name, []), value]
+        else:
+            given[name] = value
+    try:
+        return MatchQuery.model_validate(given)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**one, "loc": ("query", *one["loc"])} for one in error.errors()]
+        ) from error
+
+
+Asked = Annotated[MatchQuery, Depends(_matches)]
+ASKED: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": schema.get("description", ""),
+            "schema": {key: value for key, value in schema.items() if key != "description"},
+        }
+        for name, schema in MatchQuery.model_json_schema()["properties"].items()
+    ]
+}
+"""The description of `Asked`."""
 
 
 class Listed(Filters, Page):

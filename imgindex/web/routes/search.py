@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -21,11 +20,12 @@ from imgindex.web.uploads import Upload
 
 from .bodies import PICTURE, one_picture
 from .parameters import (
+    ASKED,
+    Asked,
     BoxText,
     Filters,
     Id,
     Matches,
-    MatchQuery,
     PictureArgument,
     Serving,
     SizeArgument,
@@ -81,10 +81,9 @@ class SearchBody(Matches):
     summary="What looks like a picture of the library",
     response_model=SearchResult,
     responses={**example("search"), **documented(404)},
+    openapi_extra=ASKED,
 )
-async def similar(
-    picture_id: PictureArgument, asked: Annotated[MatchQuery, Query()], service: Serving
-) -> Json:
+async def similar(picture_id: PictureArgument, asked: Asked, service: Serving) -> Json:
     """Find neighbours of an indexed picture, or of a part of it; it finds itself first."""
     wish = await wished(service, asked, asked)
     found = PictureId(picture_id)
@@ -111,11 +110,9 @@ async def search(asked: SearchBody, service: Serving) -> Json:
     summary="What looks like a picture that is sent",
     response_model=SearchResult,
     responses={**example("search"), **documented(413, 415)},
-    openapi_extra=PICTURE,
+    openapi_extra=ASKED | PICTURE,
 )
-async def search_upload(
-    request: Request, asked: Annotated[MatchQuery, Query()], service: Serving
-) -> Json:
+async def search_upload(request: Request, asked: Asked, service: Serving) -> Json:
     """Find neighbours of a picture that need not be in the library; nothing of it is kept."""
     wish = await wished(service, asked, asked)
     async with one_picture(request, service) as sent:
