@@ -36,7 +36,7 @@ export class Legend {
     });
     this.rows = [];
     this.chosen = null;
-    this.fold(matchMedia("(max-width: 760px)").matches);
+    this.fold(matchMedia("(max-width: 1000px)").matches);
   }
 
   /** Show the header alone, or all. */

@@ -17,9 +17,9 @@ const FEW = 3000; // pictures that are looked through one by one
  */
 export function sizes({ scale, width, height }, { own }) {
   const least = clamp(Math.min(width, height) / 18, 34, 56);
-  const side = clamp(own * scale * 1.1, least, Math.max(least, Math.min(LARGEST, 0.42 * Math.min(width, height))));
+  const side = clamp(own * scale * 1.07, least, Math.max(least, Math.min(LARGEST, 0.42 * Math.min(width, height))));
   // Seen from afar thumbnails stand apart, so that the dots remain the map; near, corners may meet.
-  const apart = 0.93 + 0.3 * clamp(1 - (own * scale) / side, 0, 1);
+  const apart = 0.92 + 0.3 * clamp(1 - (own * scale) / side, 0, 1);
   return { side, need: (side * apart) / scale, dot: clamp(own * scale * 0.42, 2, 11) };
 }
 
@@ -158,7 +158,7 @@ export class Scene {
     const { side, need, dot } = this.sizes, ratio = this.canvas.width / this.camera.width;
     this.drawing.clear(this.theme.paper);
     const fine = clamp((dot - 2) / 4, 0, 1);
-    this.drawing.drawDots(this.camera, { size: dot * ratio, opacity: 0.72 + 0.24 * fine, ring: 2 * ratio, rest: this.selected ? FAINT : 1, accent: this.theme.accent });
+    this.drawing.drawDots(this.camera, { size: dot * ratio, opacity: 0.8 + 0.16 * fine, ring: Math.min(2, 0.35 * dot) * ratio, rest: this.selected ? FAINT : 1, accent: this.theme.accent });
     this.#choose(side, need);
     const fading = this.#pictures(side, ratio, gone);
     this.#ask(now, side * ratio);

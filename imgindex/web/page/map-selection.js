@@ -18,7 +18,7 @@ export class Selection {
     this.on = on;
     this.pictures = new Set();
     this.count = h("strong");
-    this.strip = h("div", { class: "map-strip", "aria-hidden": "true" });
+    this.strip = h("div", { class: "map-taken", "aria-hidden": "true" });
     this.element = h(
       "section",
       { class: "map-bar", "aria-label": "Selected pictures", hidden: true },

@@ -42,7 +42,8 @@ class MapView {
     this.outline.setAttribute("aria-hidden", "true");
     this.names = h("div", { class: "map-names", "aria-hidden": "true" });
     this.notes = h("div", { class: "map-notes" });
-    this.element = h("div", { class: "map" }, this.canvas, this.outline, this.names, h("div", { class: "map-cross", "aria-hidden": "true" }));
+    this.cross = h("div", { class: "map-cross", "aria-hidden": "true" });
+    this.element = h("div", { class: "map" }, this.canvas, this.outline, this.names, this.cross);
     main.append(this.element);
     const still = () => reduced.matches;
     this.camera = new Camera({ still, moved: () => this.scene?.redraw() });
@@ -52,7 +53,7 @@ class MapView {
     this.back = button("Back to the pictures", () => this.#return(), { class: "map-back", hidden: true });
     this.element.append(this.tools.element, this.notes, this.back);
     this.card = new Card(this.element, signal);
-    this.labels = new Names(this.names, (place) => this.focus(place));
+    this.labels = new Names(this.names);
     this.lasso = new Lasso(this.outline, this.camera);
     this.selection = new Selection(this.element, {
       changed: (pictures) => this.#selected(pictures),
@@ -127,7 +128,7 @@ class MapView {
   #extent(place) {
     const { points } = this, some = [];
     for (let at = 0; at < points.count; at++) if (points.group[at] === place) some.push(at);
-    const cut = Math.floor(some.length * 0.04);
+    const cut = Math.floor(some.length * 0.02);
     const [xs, ys] = [points.x, points.y].map((axis) => some.map((at) => axis[at]).sort((one, other) => one - other));
     return { left: xs[cut], right: xs.at(-1 - cut), top: ys[cut], bottom: ys.at(-1 - cut) };
   }
@@ -194,8 +195,8 @@ class MapView {
     size.observe(this.legend.element);
     signal.addEventListener("abort", () => size.disconnect());
     document.addEventListener("themechange", () => this.#dress(), { signal });
-    canvas.addEventListener("focus", () => scene.redraw(), { signal });
-    canvas.addEventListener("blur", () => this.card.hide(), { signal });
+    canvas.addEventListener("focus", () => this.#keyed(canvas.matches(":focus-visible")), { signal });
+    canvas.addEventListener("blur", () => this.#hover(null), { signal });
     listenTo(
       canvas,
       this.camera,
@@ -254,6 +255,7 @@ class MapView {
         camera.set(overview ? camera.framed(camera.bounds, scene.whole) : camera.centred(x, y));
       }
     }
+    this.cross.style.translate = camera.middle().map((place) => `${Math.round(place) - 9}px`).join(" ");
     this.outline.setAttribute("viewBox", `0 0 ${width} ${height}`);
     scene.redraw();
   }
@@ -270,21 +272,26 @@ class MapView {
   }
 
   #hover(x, y, keyed = false) {
-    if (!keyed) this.byKey = false;
-    this.element.classList.toggle("keyed", keyed);
+    if (!keyed && this.byKey) this.#keyed(false);
     if (x === null || !this.points || this.drawing) {
       this.card.hide();
       this.canvas.classList.remove("over");
       return;
     }
-    const { scene, points } = this, at = scene.at(x, y, keyed ? Infinity : REACH.mouse);
-    this.canvas.classList.toggle("over", at >= 0);
+    const { scene, points } = this, name = keyed ? null : this.labels.at(x, y);
+    const at = name === null ? scene.at(x, y, keyed ? Infinity : REACH.mouse) : -1;
+    this.canvas.classList.toggle("over", at >= 0 || name !== null);
     if (at < 0) return this.card.hide();
     this.card.show(points.id(at), this.map.grouped ? this.groups[points.group[at]] : undefined, { large: scene.pictured(at) && scene.sizes.side > 190, told: keyed ? announce : undefined });
     this.card.place(x, y, this.camera);
   }
 
   #click(x, y, event) {
+    const name = this.drawing ? null : this.labels.at(x, y);
+    if (name !== null) {
+      this.focus(name);
+      return true;
+    }
     const at = this.scene.at(x, y, event.pointerType === "touch" ? REACH.touch : REACH.mouse);
     if (at >= 0 && (this.drawing || event.shiftKey || event.ctrlKey || event.metaKey)) {
       this.selection.set([at], this.selection.pictures.has(at) ? "less" : "more");
@@ -359,8 +366,7 @@ class MapView {
 
   #key(event) {
     if (!this.points?.count) return false;
-    this.byKey = true;
-    this.scene.redraw();
+    if (event.key !== "Shift") this.#keyed(true);
     const { key } = event, { lasso } = this;
     const arrow = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key];
     if (lasso.rectangle && arrow) this.#enclose(lasso.key(...arrow, event.shiftKey), "anew");
@@ -375,6 +381,13 @@ class MapView {
       if (at >= 0) this.#open(at);
     } else return false;
     return true;
+  }
+
+  // Keys act on the picture in the middle, which is shown then.
+  #keyed(on) {
+    this.byKey = on;
+    this.element.classList.toggle("keyed", on);
+    this.scene.redraw();
   }
 
   #escape() {
