@@ -169,6 +169,7 @@ export class Scene {
 
   /** Whether no picture is in view. */
   get empty() {
+    if (this.visible.length) return false;
     const box = this.camera.box(), { x, y } = this.points;
     let none = true;
     this.points.within(box, (at) => {
