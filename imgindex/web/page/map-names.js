@@ -36,7 +36,7 @@ export class Names {
     const pen = document.createElement("canvas").getContext("2d");
     pen.font = `${FONT} ${getComputedStyle(this.layer).fontFamily}`;
     const names = groups.map((group, place) => ({ place, x: group.x, y: group.y, cover: covers[place], own: Boolean(group.name), size: group.size, text: nameOf(group) }));
-    this.names = names.filter(({ place }) => groups[place].id !== -1);
+    this.names = names.filter(({ place, size }) => groups[place].id !== -1 && size > 0);
     for (const name of this.names) name.wide = Math.min(pen.measureText(name.text).width, WIDEST) + 16;
     // Names that somebody gave come before numbers.
     this.names.sort((one, other) => other.own - one.own || other.size - one.size);

@@ -1,5 +1,6 @@
 /** The library as a map: what is alike lies together. */
 
+import { get, pause } from "./api.js";
 import { announce, button, complain, empty, failure, h } from "./dom.js";
 import { live } from "./live.js";
 import { Camera } from "./map-camera.js";
@@ -9,8 +10,9 @@ import { Lasso } from "./map-lasso.js";
 import { Legend, note, tools } from "./map-legend.js";
 import { load } from "./map-load.js";
 import { Names, nameOf } from "./map-names.js";
-import { Points, around } from "./map-points.js";
-import { Scene, rgb } from "./map-scene.js";
+import { Points } from "./map-points.js";
+import { moved } from "./map-regroup.js";
+import { Scene } from "./map-scene.js";
 import { Selection } from "./map-selection.js";
 import { href } from "./router.js";
 
@@ -57,14 +59,14 @@ class MapView {
     this.lasso = new Lasso(this.outline, this.camera);
     this.selection = new Selection(this.element, {
       changed: (pictures) => this.#selected(pictures),
-      regrouped: () => this.reload(),
+      moved: (pictures, group) => this.#move(pictures, group),
       open: (pictures) => this.#view(pictures, 0),
       ended: () => this.#clear(),
     });
     try {
       this.scene = new Scene(this.canvas, this.camera, { signal, still, drawn: () => this.#drawn() });
     } catch {
-      this.#without();
+      this.element.classList.add("listed");
     }
     this.#listen();
   }
@@ -90,7 +92,8 @@ class MapView {
     try {
       do {
         this.again = false;
-        await this.#arrive();
+        this.#tell("Drawing the map anew", [], true);
+        await this.#arrive(true);
       } while (this.again);
     } catch (error) {
       this.#tell();
@@ -121,40 +124,57 @@ class MapView {
     if (matchMedia("(max-width: 760px)").matches) this.legend.fold(true);
     const group = this.groups[place];
     announce(`${nameOf(group)}, ${group.size} pictures`);
-    if (travel && group.id !== -1) this.camera.fly(this.camera.framed(this.#extent(place), this.camera.most / 2));
+    if (travel && group.id !== -1) this.camera.fly(this.camera.framed(this.points.extent(place), this.camera.most / 2));
   }
 
-  // Where most of a group lies: stragglers far away do not count.
-  #extent(place) {
-    const { points } = this, some = [];
-    for (let at = 0; at < points.count; at++) if (points.group[at] === place) some.push(at);
-    const cut = Math.floor(some.length * 0.02);
-    const [xs, ys] = [points.x, points.y].map((axis) => some.map((at) => axis[at]).sort((one, other) => one - other));
-    return { left: xs[cut], right: xs.at(-1 - cut), top: ys[cut], bottom: ys.at(-1 - cut) };
-  }
-
-  async #arrive() {
+  async #arrive(fresh = false) {
     const { map, buffer } = await load(this.signal, (job) => {
       const share = job.total ? ` ${Math.floor((100 * job.done) / job.total)}%` : "";
       this.#tell(`Drawing the map${job.stage ? `: ${job.stage}` : ""}${share}`, [], true);
-    });
+    }, fresh);
     const first = !this.points;
     this.map = map;
-    this.groups = [...map.groups].sort((one, other) => (one.id === -1) - (other.id === -1) || other.size - one.size);
+    this.groups = map.groups;
     this.points = new Points(buffer, this.groups);
-    this.#tell();
+    this.#tell(this.scene ? undefined : "This browser does not offer WebGL 2, with which the map is drawn. Its groups are listed here.");
     this.element.classList.toggle("nothing", !this.points.count);
     if (!this.points.count) {
       this.notes.replaceChildren(h("div", { class: "map-empty" }, empty({ icon: "map", title: "No pictures yet", text: "The map shows the library's pictures, those alike together.", actions: [h("a", { class: "button", href: href("/jobs") }, "Add pictures")] })));
     }
-    const covers = new Map(Array.from({ length: Math.min(this.points.count, this.groups.length) }, (_, at) => [this.points.id(at), at]));
-    this.legend.setGroups(map, this.groups);
-    this.labels.setGroups(map.grouped ? this.groups : [], this.groups.map(({ cover }) => covers.get(cover) ?? -1));
     this.scene?.setPoints(this.points, this.groups);
-    this.selection.setPoints(this.points, this.groups);
-    this.#dress();
+    this.#name();
     this.#bound();
     if (first) this.#whole(true);
+  }
+
+  // Who is called what, in the list and on the map.
+  #name() {
+    const { map, points, groups } = this;
+    this.legend.setGroups(map, groups);
+    this.labels.setGroups(map.grouped ? groups : [], groups.map(({ cover }) => points.find(cover)));
+    this.selection.setPoints(points, groups);
+  }
+
+  // A decision shows at once, without another map; answers what takes it back.
+  #move(pictures, group) {
+    const { groups, points } = this, places = points.group, last = this.map;
+    const show = (change) => {
+      if (this.signal.aborted || this.map !== last) return;
+      this.groups = change.groups;
+      points.group = change.places;
+      this.lasso.clear();
+      this.scene?.setGroups(this.groups);
+      this.#name();
+      this.#current();
+    };
+    show(moved(this, pictures, group));
+    return () => show({ groups, places });
+  }
+
+  // What was changed here is on the map already.
+  async #current() {
+    const { map } = this, { change } = await get("/v1/status", { signal: this.signal }).catch(() => map);
+    map.change = change;
   }
 
   // Where the camera may go.
@@ -194,7 +214,6 @@ class MapView {
     size.observe(this.element);
     size.observe(this.legend.element);
     signal.addEventListener("abort", () => size.disconnect());
-    document.addEventListener("themechange", () => this.#dress(), { signal });
     canvas.addEventListener("focus", () => this.#keyed(canvas.matches(":focus-visible")), { signal });
     canvas.addEventListener("blur", () => this.#hover(null), { signal });
     listenTo(
@@ -214,26 +233,15 @@ class MapView {
     );
   }
 
-  #changed(change) {
-    if (!this.map || change === this.map.change || this.reloading) return;
+  // Waits a moment: what was changed here is told of as well.
+  async #changed(change) {
+    await pause(1.5, this.signal).catch(() => {});
+    if (this.signal.aborted || !this.map || change === this.map.change || this.reloading) return;
     this.#tell("The library has changed", [button("Draw anew", () => this.reload(), { class: "small" }), button("Not now", () => this.#tell(), { icon: "close", bare: true, class: "quiet round small" })]);
   }
 
   #tell(text, actions, work = false) {
     this.notes.replaceChildren(...(text ? [note(text, actions, { work })] : []));
-  }
-
-  #without() {
-    this.element.classList.add("listed");
-    this.#tell("This browser does not offer WebGL 2, with which the map is drawn. Its groups are in the list.");
-  }
-
-  // The theme's colours, as CSS has them.
-  #dress() {
-    if (!this.scene) return;
-    const style = getComputedStyle(this.canvas), paper = rgb(style.backgroundColor);
-    const part = (colour) => colour.map((value) => value / 255);
-    this.scene.setTheme({ paper: part(paper), accent: part(rgb(style.color)), dark: paper[0] + paper[1] + paper[2] < 384 });
   }
 
   // The window has another size, or panels cover other parts of it.
@@ -312,13 +320,7 @@ class MapView {
 
   // The viewer goes on to the pictures nearest on the map.
   #open(at) {
-    const { points, scene } = this, x = points.x[at], y = points.y[at];
-    const far = (one) => (points.x[one] - x) ** 2 + (points.y[one] - y) ** 2;
-    const reach = Math.sqrt((BESIDE * 4 * points.right * points.bottom) / points.count) + points.cell;
-    const near = [];
-    points.within({ left: x - reach, top: y - reach, right: x + reach, bottom: y + reach }, (one) => one !== at && scene.lit(one) && near.push(one));
-    near.sort((one, other) => far(one) - far(other));
-    this.#view([at, ...near.slice(0, BESIDE)], 0);
+    this.#view([at, ...this.points.beside(at, BESIDE, (one) => this.scene.lit(one))], 0);
   }
 
   async #view(pictures, at) {
@@ -349,9 +351,7 @@ class MapView {
 
   #take(place) {
     this.lasso.clear();
-    const found = [];
-    for (let at = 0; at < this.points.count; at++) if (this.points.group[at] === place) found.push(at);
-    this.selection.set(found);
+    this.selection.set(this.points.of(place));
   }
 
   #selected(pictures) {
