@@ -82,7 +82,7 @@ export class Selection {
       const { medoid } = await get(`/v1/groups/${group.id}`, { query: { limit: 1 } });
       return post("/v1/decisions", { kind: "together", pictures: [medoid, ...ids.filter((id) => id !== medoid)] });
     };
-    await this.#decide(decide, () => group, "went to");
+    await this.#decide(decide, (made) => ({ ...group, id: made.group ?? group.id }), "went to");
   }
 
   async #decide(decide, where, verb) {
