@@ -275,6 +275,11 @@ def draw_map(shown: Features, channel: int) -> bytes:
     return pixels.map_tile(shown.maps[channel])
 
 
+def draw_overlay(resources: Resources, shown: Features) -> bytes:
+    """See ``Library.draw_overlay``."""
+    return pixels.overlay_tile(_picture(resources, shown.picture, shown.data), shown)
+
+
 def draw_explanation(resources: Resources, shown: Explanation) -> bytes:
     """See ``Library.draw_explanation``."""
     pictures = (

@@ -105,6 +105,14 @@ class Seen:
         """
         return seeing.draw_map(features, channel)
 
+    def draw_overlay(self, features: Features) -> bytes:
+        """Draw the mean of a layer's maps over the picture, and nothing around it: a PNG file.
+
+        Raises:
+            QueryError: the picture cannot be read any more.
+        """
+        return seeing.draw_overlay(self._resources, features)
+
     def draw_explanation(self, explanation: Explanation) -> bytes:
         """Draw what draws two pictures together: a PNG file.
 

@@ -719,6 +719,15 @@ def test_sheets_are_given_as_they_are_written(
         hottest = heat.coloured(np.ones((1, 1)))[0, 0]
         assert (drawn[14 * peak[0] + 7, 14 * peak[1] + 7] == hottest).all()
         assert (drawn[::14, ::14] == drawn[13::14, 13::14]).all()
+        with (
+            Image.open(io.BytesIO(library.draw_overlay(shown))) as over,
+            Image.open(folder / "0.png") as whole,
+        ):
+            assert over.format == "PNG"
+            assert max(over.size) == 800
+            assert over.width * whole.height == pytest.approx(over.height * whole.width, rel=0.01)
+            colours = np.asarray(over.convert("RGB"), int)
+        assert np.ptp(colours, axis=2).max() > 60  # the picture is grey below it
         for channel in (-1, 64):
             with pytest.raises(SettingError, match=f"channels 0 to 63, not {channel}"):
                 library.draw_map(shown, channel)

@@ -8,7 +8,7 @@ from .decoding import VERSION, Decoded, decode, digest, small, square, thumbnail
 from .drawing import chart, montage
 from .raw import LACKING
 from .reading import SUFFIXES, default_max_megapixels, lacking, memory, pages, recognise
-from .sheets import activation_sheet, map_tile, maps_sheet, matches_sheet
+from .sheets import activation_sheet, map_tile, maps_sheet, matches_sheet, overlay_tile
 
 __all__ = [
     "LACKING",
@@ -26,6 +26,7 @@ __all__ = [
     "matches_sheet",
     "memory",
     "montage",
+    "overlay_tile",
     "pages",
     "recognise",
     "small",

@@ -26,6 +26,7 @@ _PANEL, _WIDE = 340, 600  # side of a picture: beside many maps, beside one othe
 _NARROW = 280  # room that a picture takes at least: for its name, and the scale below
 _GRID, _SMALLEST, _LARGEST = 1120, 56, 224  # pixels: of all maps side by side, of one of them
 _ALONE = 448  # side of a map that is drawn by itself
+_OVER = 800  # longer side of a picture below maps, where nothing is around it
 _BAR, _BADGE = 14, 12
 # After Okabe and Ito's colours for all kinds of eyes, light ones: black numbers lie on them.
 _MARKS = ("#f0e442", "#56b4e9", "#e69f00", "#cc79a7", "#009e73", "#ff7f50", "#ffffff")
@@ -98,6 +99,27 @@ def map_tile(values: Maps) -> bytes:
     """
     file = io.BytesIO()
     heat.tile(values, _ALONE).save(file, "PNG")
+    return file.getvalue()
+
+
+def overlay_tile(picture: bytes, features: Features) -> bytes:
+    """Draw the mean of a layer's maps over the picture, and nothing around it.
+
+    Args:
+        picture: the picture's file (best: a thumbnail).
+        features: what the layer makes of it.
+
+    Returns:
+        A PNG file of the picture's shape.
+
+    Raises:
+        PictureError: the picture cannot be read.
+    """
+    mean = features.maps.mean(0)
+    image = _fitted(picture, _OVER)
+    file = io.BytesIO()
+    low, high = float(mean.min()), float(mean.max())
+    heat.overlaid(image, mean, low, high, features.frame).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 

@@ -1,6 +1,6 @@
 /** What a person decides about groups: sent, told, and taken back. */
 
-import { post, put, takeBack } from "./api.js";
+import { del, get, post, put, takeBack } from "./api.js";
 import { ask, complain, counted, toast } from "./dom.js";
 import { live } from "./live.js";
 
@@ -13,18 +13,20 @@ export const changed = () => live.dispatchEvent(new CustomEvent("library", { det
 /**
  * Send a decision, say so, and offer to take it back.
  * @param {() => Promise<object>} send answers the Decision
- * @param {string|((decision: object) => string)} said
+ * @param {string} said
+ * @param {(decision: object) => Promise<any>} [undo] where forgetting the decision is not enough
  * @returns {Promise<object|null>} the Decision; null where it was refused
  */
-export async function decide(send, said) {
+export async function decide(send, said, undo = (decision) => takeBack(decision.number)) {
   try {
     const decision = await send();
     changed();
-    const undo = async () => {
-      await takeBack(decision.number);
-      changed();
-    };
-    toast(typeof said === "string" ? said : said(decision), { undo });
+    toast(said, {
+      undo: async () => {
+        await undo(decision);
+        changed();
+      },
+    });
     return decision;
   } catch (error) {
     complain(error);
@@ -32,11 +34,16 @@ export async function decide(send, said) {
   }
 }
 
-/** Name a group. */
-export const rename = (group, name) => decide(() => put(`/v1/groups/${group.id}/name`, { name }), `${groupName(group)} is now called ${name}`);
+/** Name a group. A name takes the place of the one before, which undoing brings back. */
+export function rename(group, name) {
+  const send = (text) => put(`/v1/groups/${group.id}/name`, { name: text });
+  return decide(() => send(name), `${groupName(group)} is now called ${name}`, group.name ? () => send(group.name) : undefined);
+}
 
 /** Have a picture stand for a group. */
-export const chooseCover = (group, picture) => decide(() => put(`/v1/groups/${group.id}/cover`, { picture }), `${groupName(group)} has a new cover`);
+export function chooseCover(group, picture) {
+  return decide(() => put(`/v1/groups/${group.id}/cover`, { picture }), `${groupName(group)} has a new cover`);
+}
 
 /** Make one group of several. */
 export const merge = (groups) => decide(() => post("/v1/groups/merge", { groups: groups.map((group) => group.id) }), `${groups.length === 2 ? groups.map(groupName).join(" and ") : counted(groups.length, "group")} are one group now`);
@@ -52,7 +59,13 @@ export async function splitOff(pictures) {
   }
   const name = await ask(`A group of ${counted(pictures.length, "picture")}`, { label: "Name", yes: "Make the group", optional: true, hint: "You can leave it empty and name the group later." });
   if (name === null) return null;
-  return decide(() => post("/v1/groups", { pictures, name: name || null }), `${counted(pictures.length, "picture")} moved into ${name || "a group of their own"}`);
+  // Its name is a decision of its own, and goes with it.
+  const undo = async ({ group }) => {
+    const made = await get("/v1/decisions");
+    for (const one of made.filter((other) => other.group === group)) await del(`/v1/decisions/${one.number}`);
+    toast("Taken back");
+  };
+  return decide(() => post("/v1/groups", { pictures, name: name || null }), `${counted(pictures.length, "picture")} moved into ${name || "a group of their own"}`, undo);
 }
 
 /**

@@ -142,7 +142,7 @@ class GroupView {
       ...above.map((one) => h("li", null, h("a", { href: href(`/groups/${one.id}`) }, groupName(one)))),
       h("li", { "aria-current": "page" }, groupName(group)),
     );
-    this.#heading();
+    if (!this.editing) this.#heading();
     const noise = group.id === NOISE;
     this.told.replaceChildren(
       h("span", { class: "count" }, counted(group.size, "picture")),
@@ -175,15 +175,24 @@ class GroupView {
 
   #edit() {
     const input = h("input", { type: "text", value: this.group.name ?? "", placeholder: groupName(this.group), "aria-label": "Name of the group. Enter keeps it, Escape leaves it as it was.", maxlength: 200 });
-    const leave = () => this.#heading();
+    this.editing = true;
+    const leave = () => {
+      this.editing = false;
+      this.#heading();
+    };
     const keep = async () => {
+      if (input.readOnly) return;
       const name = input.value.trim();
+      input.readOnly = true;
       if (name && name !== this.group.name) await rename(this.group, name);
       leave();
     };
     input.addEventListener("keydown", (event) => {
-      if (event.key === "Enter") keep();
-      else if (event.key === "Escape") leave();
+      const does = { Enter: keep, Escape: leave }[event.key];
+      if (!does) return;
+      // Else the key would press the button that takes the field's place.
+      event.preventDefault();
+      does();
     });
     this.title.replaceChildren(input, button("Keep", keep, { icon: "check", bare: true, class: "quiet round" }), button("Leave it", leave, { icon: "close", bare: true, class: "quiet round" }));
     input.focus();

@@ -166,7 +166,7 @@ class Layers {
     this.maps.setAttribute("aria-busy", "true");
     this.more.hidden = true;
     try {
-      const features = await get(`${this.base}/features`, { query: { layer: layer.name, top: layer.channels }, signal });
+      const features = await get(`${this.base}/features`, { query: { layer: layer.name }, signal });
       this.channels = features.channels;
       this.frame = features.frame;
       this.maps.replaceChildren();
@@ -182,7 +182,7 @@ class Layers {
     const shown = this.maps.children.length;
     const next = this.channels.slice(shown, shown + count);
     this.maps.append(
-      ...next.map(({ index, mean, max }) =>
+      ...next.map(({ channel: index, mean, max }) =>
         h(
           "li",
           null,

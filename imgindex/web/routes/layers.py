@@ -142,9 +142,9 @@ async def sheet(
 async def overlay(
     kind: Kind, picture_id: PictureArgument, layer: LayerArgument, service: Serving
 ) -> Response:
-    """A PNG file of the mean of the layer's maps over the picture."""
+    """A PNG file of the mean of the layer's maps over the picture, of the picture's shape."""
     found = await _features(service, kind, picture_id, layer)
-    return await _png(service, lambda: service.library.draw_features(found, overlay=True))
+    return await _png(service, lambda: service.library.draw_overlay(found))
 
 
 @router.get(
