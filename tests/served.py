@@ -98,7 +98,12 @@ def inside(
         address = told.get(timeout=_PATIENCE)
     service, server = made
     try:
-        with httpx.Client(base_url=address, trust_env=False, timeout=_PATIENCE) as client:
+        # Who has no patience closes a connection while it is kept to be used again.
+        kept = 0 if settings.get("patience", 30) < 1 else 20
+        limits = httpx.Limits(max_keepalive_connections=kept)
+        with httpx.Client(
+            base_url=address, trust_env=False, timeout=_PATIENCE, limits=limits
+        ) as client:
             token = settings.get("token")
             if token is not None:
                 client.headers["Authorization"] = f"Bearer {token}"
