@@ -223,7 +223,8 @@ EXAMPLES: dict[str, Any] = {
                 "width": 56,
             }
         ],
-        "blocks": ["block1_conv2"],
+        "blocks": ["block3_conv3"],
+        "last": "block5_pool",
     },
     "features": {
         "picture": "/photos/2025/sea.jpg",

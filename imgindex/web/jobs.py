@@ -178,7 +178,8 @@ class Jobs:
                 loop.call_soon_threadsafe(self._advance, job.id, stage, done, total)
 
         def run() -> None:
-            state, told_of_it = "cancelled", None
+            state: State = "cancelled"
+            told_of_it: Any = None
             if job.id not in self._unwanted:
                 loop.call_soon_threadsafe(self._start, job.id)
                 state, told_of_it = self._outcome(job, work, progress)
