@@ -8,7 +8,7 @@ import { blockOf, layerWords, shapeWords, shortName } from "./layer-words.js";
 import { go, href } from "./router.js";
 import { pickFiles, takeFiles, uploaded } from "./uploads.js";
 
-const FIRST = 18; // maps
+const FIRST = 12; // maps
 const MORE = 24;
 const SAMPLES = 18;
 
@@ -52,6 +52,8 @@ class Layers {
 
   async begin() {
     const { signal } = this;
+    const head = h("div", { class: "head" }, h("h1", null, "What the network sees"));
+    this.main.append(head);
     const [network, item] = await Promise.all([get("/v1/layers", { signal }), this.upload ? { paths: [], width: 1, height: 1 } : get(`/v1/pictures/${this.id}`, { signal })]);
     Object.assign(this, { network, item });
     const name = this.upload ? "your picture" : basename(item.paths[0] ?? this.id);
@@ -66,8 +68,8 @@ class Layers {
       h("div", { class: "mix" }, h("span", { class: "count" }, "Picture"), mix, h("span", { class: "count" }, "Maps")),
       h("div", { class: "bar" }, this.caption, this.back),
     );
+    head.append(h("span", { class: "count" }, `in ${name}, by ${network.model}`), h("div", { class: "bar push" }, this.upload ? null : button("Compare with…", () => this.#compare(), { icon: "duplicates" }), button("Another picture", () => go("/layers"), { icon: "layers" })));
     this.main.append(
-      h("div", { class: "head" }, h("h1", null, "What the network sees"), h("span", { class: "count" }, `in ${name}, by ${network.model}`), h("div", { class: "bar push" }, this.upload ? null : button("Compare with…", () => this.#compare(), { icon: "duplicates" }), button("Another picture", () => go("/layers"), { icon: "layers" }))),
       this.#strip(),
       h("div", { class: "layer-line" }, this.told, this.shape),
       h(
@@ -255,6 +257,7 @@ class Layers {
     this.compared.replaceChildren(h("div", { class: "head" }, h("h2", { id: "compared-title" }, "What draws the two together"), leave), place);
     this.compared.scrollIntoView({ block: "start" });
     await explain(place, { a: this.id, b: this.other, signal: this.signal });
+    this.compared.scrollIntoView({ block: "start" });
   }
 }
 
