@@ -201,11 +201,13 @@ class Wall {
     if (this.followed === job.id || !isActive(job)) return;
     this.followed = job.id;
     this.again.disabled = true;
+    this.body.hidden = !this.found;
     const shown = jobProgress(job, {
       signal: this.signal,
       ended: async (now) => {
         shown.remove();
         this.again.disabled = false;
+        this.body.hidden = false;
         if (now.state === "failed") complain(now.problem ?? new Error("Grouping failed"));
         await this.refresh().catch(complain);
         if (now.state === "done" && this.found) announce(`${number(this.found.groups.length)} groups`);
