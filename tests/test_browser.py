@@ -165,7 +165,7 @@ def test_a_part_of_a_picture_is_searched(page: Page, photos: Served) -> None:
     page.mouse.up()
     with page.expect_response(re.compile("/v1/search")) as answered:
         page.get_by_role("button", name="Search this part").click()
-    sent = answered.value.request.post_data_json
+    sent: Any = answered.value.request.post_data_json
     sides = [float(side.rstrip("%")) for side in sent["terms"][0]["box"].split(",")]
     assert np.allclose(sides, [5, 5, 45, 50], atol=2)
     expect(cells(page).first).to_be_visible()

@@ -10,12 +10,13 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 import imgindex
 from imgindex.errors import ImgindexError
 
 from .guard import Guard
-from .problems import MEDIA_TYPE, Problem, ProblemBody, documented, of_status, problem_of
+from .problems import MEDIA_TYPE, Problem, ProblemBody, documented, failed, of_status, problem_of
 from .routes import ROUTERS
 from .service import Service
 
@@ -45,9 +46,12 @@ def application(library: Library, settings: ServiceSettings) -> ASGIApp:
         library: the library; closed by whoever opened it.
         settings: what is allowed.
     """
-    service = Service(library, settings)
-    app = described(service)
-    return Guard(app, settings, service.metrics)
+    return guarded(Service(library, settings))
+
+
+def guarded(service: Service) -> ASGIApp:
+    """The application of a service that is there already."""
+    return Guard(described(service), service.settings, service.metrics)
 
 
 def described(service: Service) -> FastAPI:
@@ -68,7 +72,6 @@ def described(service: Service) -> FastAPI:
         docs_url=None,  # they would load scripts from elsewhere
         redoc_url=None,
         lifespan=life,
-        max_body_size=service.settings.max_upload,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         separate_input_output_schemas=False,
         responses={
@@ -87,6 +90,8 @@ def described(service: Service) -> FastAPI:
     app.add_exception_handler(ImgindexError, _refuse)
     app.add_exception_handler(HTTPException, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse)
+    app.add_exception_handler(ClientDisconnect, _refuse)
+    app.add_exception_handler(Exception, _refuse)
     _complete(app)
     return app
 
@@ -104,8 +109,11 @@ async def _refuse(_: Request, error: Exception) -> Response:
         )
         title = "The request is not understood"
         return Problem(422, "invalid-request", title, wrong).response()
-    assert isinstance(error, HTTPException)  # noqa: S101 - there are no others
-    return of_status(error.status_code, str(error.detail), error.headers).response()
+    if isinstance(error, ClientDisconnect):
+        return of_status(400, "the client went away").response()
+    if isinstance(error, HTTPException):
+        return of_status(error.status_code, str(error.detail), error.headers).response()
+    return failed().response()  # the guard tells the log
 
 
 class _Page(StaticFiles):

@@ -31,6 +31,7 @@ class Broadcast:
         """
         self._listeners: set[asyncio.Queue[Event | None]] = set()
         self._most = most
+        self._closed = False
 
     @property
     def full(self) -> bool:
@@ -47,13 +48,16 @@ class Broadcast:
         """Listen from now on; None is a sign of life when nothing happens."""
         queue: asyncio.Queue[Event | None] = asyncio.Queue(_BACKLOG)
         self._listeners.add(queue)
+        if self._closed:
+            queue.put_nowait(None)
         try:
             yield _events(queue)
         finally:
             self._listeners.discard(queue)
 
     def close(self) -> None:
-        """Send everybody home."""
+        """Send everybody home, and whoever comes from now on."""
+        self._closed = True
         for queue in self._listeners:
             _put(queue, None)
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import time
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -13,7 +14,7 @@ from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from .problems import Problem
+from .problems import Problem, failed, too_long
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +26,8 @@ COOKIE = "imgindex_session"
 _LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
 _SAFE = {"GET", "HEAD", "OPTIONS"}
 _OPEN = {"/healthz", "/readyz", "/v1/session"}
+_SENDING = {"/v1/pictures", "/v1/search/upload", "/v1/uploads"}
+_TEXT = 8_000_000  # bytes of a body that holds no pictures: it is read at once
 _BURST = 10  # seconds over which the rate is counted
 _BODY = 10  # times the patience for one piece, for all of a request
 _POLICY = (
@@ -56,8 +59,8 @@ class Guard:
 
     A service on loopback is asked without a token, so pages that a browser shows of other places
     must not be able to: neither by a name that they had resolve to this machine (the host must be
-    a known one), nor by sending forms (what changes something must come from the service's own
-    page). No other origin may read an answer: there are no CORS headers.
+    a known one), nor by sending forms or showing its pictures (whoever asks must be the service's
+    own page, or no page). No other origin may read an answer: there are no CORS headers.
     """
 
     def __init__(self, app: ASGIApp, settings: ServiceSettings, metrics: Metrics) -> None:
@@ -82,17 +85,18 @@ class Guard:
             return
         began = time.perf_counter()
         status, sent = 0, 0
+        whole, got = False, 0
+        most = _most(scope["path"], self._settings)
         patience = self._settings.patience
-        deadline = asyncio.get_running_loop().time() + _BODY * patience
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + _BODY * patience
 
         async def heard() -> Message:
+            nonlocal whole, got
             try:
-                async with asyncio.timeout_at(
-                    min(deadline, asyncio.get_running_loop().time() + patience)
-                    if not status
-                    else None
-                ):
-                    return await receive()
+                # Once all is there, what may still be heard of is that the client has gone.
+                async with asyncio.timeout_at(None if whole else min(deadline, clock() + patience)):
+                    message = await receive()
             except TimeoutError:
                 raise Problem(
                     408,
@@ -101,6 +105,11 @@ class Guard:
                     f"send every piece of a request within {patience:g} s",
                     {"Connection": "close"},
                 ) from None
+            got += len(message.get("body", b""))
+            if got > most:
+                raise too_long(most)
+            whole = whole or not message.get("more_body", False)
+            return message
 
         async def tell(message: Message) -> None:
             nonlocal status, sent
@@ -109,21 +118,21 @@ class Guard:
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
             else:
                 sent += len(message.get("body", b""))
-            async with asyncio.timeout(patience):  # who does not read on is left
-                await send(message)
+            await send(message)
 
         try:
-            refused = self._refusal(scope)
+            refused = self._refusal(scope, most)
             if refused is not None:
                 await refused.response()(scope, receive, tell)
             else:
                 await self._app(scope, heard, tell)
-        except Problem as problem:
+        except Exception as error:  # noqa: BLE001 - a request must not take the service with it
+            # Where it broke, and no message: that may hold what was asked with.
+            frames = traceback.extract_tb(error.__traceback__)[-8:]
+            where = [f"{frame.name}:{frame.lineno}" for frame in frames]
+            self._log.error("a request failed", error=type(error).__name__, where=where)
             if not status:
-                await problem.response()(scope, receive, tell)
-        except TimeoutError:
-            self._log.warning("a client did not read on", client=_client(scope))
-            raise
+                await failed().response()(scope, receive, tell)
         finally:
             self._record(scope, status, sent, time.perf_counter() - began)
 
@@ -141,7 +150,7 @@ class Guard:
             client=_client(scope),
         )
 
-    def _refusal(self, scope: Scope) -> Problem | None:
+    def _refusal(self, scope: Scope, most: int) -> Problem | None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         if self._limit is not None and not self._limiter.hit(self._limit, _client(scope)):
             return Problem(
@@ -159,22 +168,24 @@ class Guard:
                 "Not known by that name",
                 f"this service is not known as {host!r}; start it with --allow-host to change that",
             )
-        if scope["method"] not in _SAFE and not _own_page(headers, host):
+        asks = scope["method"] not in _SAFE or scope["path"].startswith("/v1/")
+        if asks and not _own_page(headers, host):
             return Problem(
                 403,
                 "other-origin",
                 "Not from another page",
-                "only the service's own page may change something; programs send no Origin",
+                "only the service's own page may ask it; programs send no Origin",
             )
-        if self._settings.token is None or self._entitled(scope["path"], headers):
-            return None
-        return Problem(
-            401,
-            "token",
-            "A token is needed",
-            "present the service's token as: Authorization: Bearer TOKEN",
-            {"WWW-Authenticate": "Bearer"},
-        )
+        if self._settings.token is not None and not self._entitled(scope["path"], headers):
+            return Problem(
+                401,
+                "token",
+                "A token is needed",
+                "present the service's token as: Authorization: Bearer TOKEN",
+                {"WWW-Authenticate": "Bearer"},
+            )
+        announced = headers.get(b"content-length", b"")
+        return too_long(most) if announced.isdigit() and int(announced) > most else None
 
     def _entitled(self, path: str, headers: dict[bytes, bytes]) -> bool:
         if path in _OPEN or not (path.startswith("/v1/") or path == "/metrics"):
@@ -185,6 +196,11 @@ class Guard:
         cookies = headers.get(b"cookie", b"").decode("latin-1").split(";")
         named = dict(part.strip().split("=", 1) for part in cookies if "=" in part)
         return same(named.get(COOKIE, ""), self._session)
+
+
+def _most(path: str, settings: ServiceSettings) -> int:
+    """How many bytes a request's body may have."""
+    return settings.max_upload if path in _SENDING else min(settings.max_upload, _TEXT)
 
 
 def _client(scope: Scope) -> str:

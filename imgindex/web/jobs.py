@@ -101,8 +101,8 @@ class Jobs:
 
     @property
     def waiting(self) -> int:
-        """How many have not begun yet."""
-        return sum(job.state == "queued" for job in self._jobs.values())
+        """How many have not ended; those that were cancelled wait for their turn all the same."""
+        return len(self._tasks)
 
     def get(self, job_id: str) -> Job:
         """One job.
@@ -131,7 +131,7 @@ class Jobs:
         Raises:
             Problem: too many wait already.
         """
-        if self.waiting >= _WAITING:
+        if self.waiting > _WAITING:
             raise too_busy(30)
         job = Job(secrets.token_hex(8), kind, "queued", "", 0, 0, _now(), settings=dict(settings))
         self._put(job)
@@ -205,7 +205,9 @@ class Jobs:
             return "failed", ProblemBody("urn:imgindex:failed", title, 500, "see the service's log")
 
     def _start(self, job_id: str) -> None:
-        self._put(replace(self._jobs[job_id], state="running", started=_now()))
+        job = self._jobs[job_id]
+        if not job.over:  # by a word that came while it began
+            self._put(replace(job, state="running", started=_now()))
 
     def _advance(self, job_id: str, stage: str, done: int, total: int) -> None:
         job = self._jobs[job_id]

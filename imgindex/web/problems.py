@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import Response
+from starlette.exceptions import HTTPException
 
 from imgindex import errors
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from imgindex.errors import ImgindexError
 
 MEDIA_TYPE = "application/problem+json"
+
+_AGAIN = "5"  # seconds after which to try again, where nothing else is said
 
 # By class, the most particular one first in the order of inheritance.
 _KINDS: dict[type[ImgindexError], tuple[int, str, str]] = {
@@ -59,8 +62,8 @@ class ProblemBody:
     detail: str
 
 
-class Problem(Exception):  # noqa: N818 - named as in RFC 9457
-    """A request that is refused."""
+class Problem(HTTPException):
+    """A request that is refused; the framework hands its own kind on wherever it is raised."""
 
     def __init__(
         self,
@@ -71,9 +74,9 @@ class Problem(Exception):  # noqa: N818 - named as in RFC 9457
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Say what went wrong; see `ProblemBody`."""
-        super().__init__(detail)
+        again = {"Retry-After": _AGAIN} if status in {429, 503} else {}
+        super().__init__(status, detail, {**again, **(headers or {})})
         self.body = ProblemBody(f"urn:imgindex:{kind}", title, status, detail)
-        self.headers = dict(headers or {})
 
     def response(self) -> Response:
         """The same as a response."""
@@ -90,7 +93,7 @@ def problem_of(error: ImgindexError) -> Problem:
     for cls in type(error).__mro__:
         if cls in _KINDS:
             status, kind, title = _KINDS[cls]
-            again = {"Retry-After": "5"} if isinstance(error, errors.LibraryBusyError) else None
+            again = {"Retry-After": _AGAIN} if isinstance(error, errors.LibraryBusyError) else None
             return Problem(status, kind, title, str(error), again)
     raise AssertionError(error)
 
@@ -100,6 +103,21 @@ def of_status(status: int, detail: str, headers: Mapping[str, str] | None = None
     title = HTTPStatus(status).phrase
     kind = title.lower().replace(" ", "-")
     return Problem(status, kind, title, detail if detail != title else f"{title}.", headers)
+
+
+def failed() -> Problem:
+    """Something went wrong that nobody thought of."""
+    return Problem(500, "failed", "It failed", "see the service's log")
+
+
+def too_long(most: int) -> Problem:
+    """A request has more bytes than are taken."""
+    return Problem(
+        413,
+        "too-long",
+        "The request is too long",
+        f"such a request may have {most:,} bytes; send less, or fewer at once",
+    )
 
 
 def too_busy(seconds: int) -> Problem:

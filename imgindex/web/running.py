@@ -10,8 +10,9 @@ import uvicorn
 
 from imgindex.errors import SettingError
 
-from .app import application
+from .app import guarded
 from .connections import Connection
+from .service import Service
 
 if TYPE_CHECKING:
     import socket
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from .settings import ServiceSettings
 
-_CONNECTIONS = 1024
+_FILES = 4096  # that may be open at once: connections, and what is read for them
 _GRACE = 30  # seconds for requests to end
 
 
@@ -44,18 +45,19 @@ def serve(
         SettingError: the address cannot be listened on.
     """
     _configure(log)
+    service = Service(library, settings)
+    bounds = {"patience": settings.patience, "most": _room() // 2}
     config = uvicorn.Config(
-        application(library, settings),
+        guarded(service),
         host=settings.host,
         port=settings.port,
-        http=type("Bounded", (Connection,), {"patience": settings.patience}),
+        http=type("Bounded", (Connection,), bounds),
         ws="none",
         lifespan="on",
         access_log=False,
         log_config=None,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=_CONNECTIONS,
         timeout_graceful_shutdown=_GRACE,
     )
     try:
@@ -67,20 +69,42 @@ def serve(
         ) from None
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    _Server(config, lambda: started(f"http://{shown}:{port}/")).run([listening])
+    address = f"http://{shown}:{port}/"
+    _Server(config, lambda: started(address), service.broadcast.close).run([listening])
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, which says when it can be asked."""
+    """uvicorn's, which says when it can be asked, and when it is about to stop."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, started: Callable[[], None], stopping: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._started = started
+        self._stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping()  # who listens to events would do so for ever
+        await super().shutdown(sockets)
+
+
+def _room() -> int:
+    """How many files and connections may be open; raised where the system lets us."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return _FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    most = _FILES if hard == unlimited else min(hard, _FILES)
+    if soft != unlimited and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most
 
 
 def _configure(log: TextIO | None) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
+from weakref import WeakValueDictionary
 
 import numpy as np
 import structlog
 
-from imgindex.errors import ImgindexError, LibraryBusyError, LibraryNotFoundError, QueryError
+from imgindex.errors import LibraryBusyError, LibraryNotFoundError, QueryError, SettingError
 from imgindex.records import PictureId, QueryFailure, Term
 
 from .batching import Batcher, Pool
@@ -41,6 +41,7 @@ _AT_ONCE = 64  # searches in a batch
 _AT_ONCE_DEEP = 4
 _EMBEDDED = 8  # pictures in a batch, until the model says how many it wants
 _ADDED = 64
+_FETCHED = 8
 _DEEP = 1000  # matches; whoever wants those behind does not hold up the others
 
 
@@ -74,6 +75,7 @@ class Service:
         pool: threads for all that reads files or the database.
         decoding: threads that decode pictures.
         looking: one that looks into the network.
+        fetching: those that wait for other servers.
         adding: brings files that several clients sent into the library at once.
         charts: the map.
         snapshots: what is kept of the library until it changes.
@@ -95,6 +97,7 @@ class Service:
         self.pool = Pool("work", max(4, cores), room)
         self.decoding = Pool("decode", cores, room)
         self.looking = Pool("look", 1, 8)
+        self.fetching = Pool("fetch", _FETCHED, room)
         self._quick = self._searches("search", _AT_ONCE)
         self._deep = self._searches("deep", _AT_ONCE_DEEP)
         self._embedding: Batcher[Pixels, Rows] = Batcher(
@@ -110,6 +113,7 @@ class Service:
         self.broadcast = Broadcast()
         self.jobs = Jobs(self.broadcast)
         self._tasks: list[asyncio.Task[None]] = []
+        self._storing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._log = structlog.get_logger()
         gauge = self.metrics.gauge
         gauge("waiting_search", "Searches that wait.", lambda: self._quick.waiting)
@@ -132,17 +136,14 @@ class Service:
         """Finish what runs; jobs end where nothing is lost."""
         for task in self._tasks:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         self.broadcast.close()
         await self.jobs.close()
         for lane in (self._quick, self._deep, self._embedding, self.adding):
             await lane.close()
-        with suppress(ImgindexError):
-            await asyncio.to_thread(self.library.settle)
-        self.pool.close()
-        self.decoding.close()
-        self.looking.close()
+        await asyncio.to_thread(self._settle)
+        for threads in (self.pool, self.decoding, self.looking, self.fetching):
+            threads.close()
 
     async def search(self, query: Query, wish: Wish) -> SearchResult:
         """Answer a query, with those of others.
@@ -195,6 +196,10 @@ class Service:
         except LibraryNotFoundError:
             return False
 
+    def storing(self, picture_id: str) -> asyncio.Lock:
+        """To be held by whoever puts a picture's file into the service's folder, or takes it."""
+        return self._storing.setdefault(picture_id, asyncio.Lock())
+
     def discard(self, paths: Sequence[str]) -> None:
         """Delete files that were added through the service; no others."""
         folder = self.settings.uploads
@@ -241,16 +246,21 @@ class Service:
                     diverse=wish.diverse,
                 )
                 answers.update(zip(places, found, strict=True))
-            except ImgindexError as error:
+            except Exception as error:  # noqa: BLE001 - it is theirs, and not all the batch's
                 answers.update(dict.fromkeys(places, error))
         return [answers[at] for at in range(len(asked))]
 
     def _embed(self, images: Sequence[Pixels]) -> list[Rows]:
         return list(self.library.embed(images))
 
-    def _add(self, files: Sequence[str]) -> list[AddReport]:
-        report = self.library.add(files, settle=False)
-        return [report] * len(files)
+    def _add(self, files: Sequence[str]) -> list[AddReport | Exception]:
+        try:
+            report = self.library.add(files, settle=False)
+            return [report] * len(files)
+        except SettingError as error:  # one has vanished meanwhile; the others have not
+            return [error] if len(files) == 1 else [self._add([file])[0] for file in files]
+        finally:
+            self.snapshots.anew()
 
     async def _watch(self) -> None:
         """Tell of changes, by whomever; bring the graph up to date when there were none."""
@@ -263,16 +273,23 @@ class Service:
             elif quiet < _SETTLED:
                 quiet += 1
                 if quiet == _SETTLED and self.jobs.running is None:
-                    with suppress(ImgindexError):
-                        await asyncio.to_thread(self.library.settle)
+                    await asyncio.to_thread(self._settle)
             await asyncio.sleep(_WATCH)
 
     def _change(self, last: str) -> str:
         try:
             return self.snapshots.change()
-        except ImgindexError as error:
-            self._log.warning("the library cannot be looked at", error=str(error))
+        except Exception as error:  # noqa: BLE001 - it may pass, and then there is news again
+            self._log.warning("the library cannot be looked at", reason=str(error))
             return last
+
+    def _settle(self) -> None:
+        try:
+            self.library.settle()
+        except LibraryNotFoundError:
+            pass
+        except Exception as error:  # noqa: BLE001 - searches find all the same, only slower
+            self._log.warning("the graph is not up to date", reason=str(error))
 
     async def _warm(self) -> None:
         try:
@@ -280,6 +297,6 @@ class Service:
             self._embedding.most = await asyncio.to_thread(lambda: self.library.batch)
         except LibraryNotFoundError:
             pass
-        except ImgindexError as error:
+        except Exception as error:  # noqa: BLE001 - whoever asks for it is told
             self._log.warning("not everything can be asked", reason=str(error))
         self.ready = True

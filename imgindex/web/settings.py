@@ -57,8 +57,8 @@ class ServiceSettings:
         """Refuse what would leave the door open.
 
         Raises:
-            SettingError: no token where others can reach the service, one too short, or a figure
-                out of range.
+            SettingError: no token where others can reach the service, one that is too short or
+                fits into no header, or a figure out of range.
         """
         if self.token is None and not self.loopback:
             raise SettingError(
@@ -69,6 +69,10 @@ class ServiceSettings:
             raise SettingError(
                 f"the token has {len(self.token)} characters; it needs at least {_LEAST_TOKEN}"
             )
+        if self.token is not None and not (
+            self.token.isascii() and self.token.isprintable() and " " not in self.token
+        ):
+            raise SettingError("the token must be one word of plain letters, digits and signs")
         if not 0 <= self.port <= 65535:  # noqa: PLR2004 - the ports that there are
             raise SettingError(f"port must be 0 to 65535, not {self.port}")
         for name in ("max_upload", "room", "patience", "thumbnail_bytes"):

@@ -73,17 +73,31 @@ class Thumbnails:
             self._count(name, len(data))
         return data
 
+    def forget(self, picture_id: str) -> None:
+        """Drop the thumbnails of a picture that leaves the library."""
+        for size in SIDES:
+            self._drop(f"{picture_id}-{size}.jpg")
+
+    def _drop(self, name: str) -> None:
+        with self._lock:
+            self._bytes -= self._sizes.pop(name, 0)
+        if self._folder is not None:
+            with suppress(OSError):
+                (self._folder / name[:2] / name).unlink()
+
     def _count(self, name: str, size: int) -> None:
         room = -(-size // _BLOCK) * _BLOCK
         with self._lock:
             self._bytes += room - self._sizes.pop(name, 0)
             self._sizes[name] = room
-            while self._bytes > self._most and len(self._sizes) > 1:
-                old, freed = self._sizes.popitem(last=False)
-                self._bytes -= freed
-                assert self._folder is not None  # noqa: S101 - for the type checker
-                with suppress(OSError):
-                    (self._folder / old[:2] / old).unlink()
+            over, old = self._bytes - self._most, list[str]()
+            for other, freed in self._sizes.items():
+                if over <= 0 or other == name:
+                    break
+                old.append(other)
+                over -= freed
+        for other in old:
+            self._drop(other)
 
 
 def _found(folder: Path) -> list[tuple[float, str, int]]:
@@ -105,9 +119,10 @@ def _found(folder: Path) -> list[tuple[float, str, int]]:
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-        file.write(data)
-    try:
-        os.replace(file.name, path)  # noqa: PTH105 - the name is text
-    except OSError:
-        Path(file.name).unlink()
-        raise
+        try:
+            file.write(data)
+            file.flush()
+            os.replace(file.name, path)  # noqa: PTH105 - the name is text
+        except OSError:
+            Path(file.name).unlink()
+            raise

@@ -6,13 +6,14 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.datastructures import UploadFile
+from starlette.requests import Request
 
 from imgindex.web.problems import Problem, too_busy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from fastapi import Request
+    from starlette.types import Message
 
     from imgindex.web.service import Service
 
@@ -87,22 +88,30 @@ async def pictures(request: Request, service: Service) -> AsyncIterator[list[Sen
 
 @asynccontextmanager
 async def _files(
-    request: Request, service: Service, field: str, most: int
+    request: Request, service: Service, field: str, files_at_most: int
 ) -> AsyncIterator[list[Sent]]:
-    announced = request.headers.get("content-length", "")
-    # Who does not say how much comes may send as much as anybody.
-    size = int(announced) if announced.isdigit() else service.settings.max_upload
-    if service.in_flight + size > max(_IN_FLIGHT, service.settings.max_upload):
-        raise too_busy(1)
-    service.in_flight += size
+    most, held = max(_IN_FLIGHT, service.settings.max_upload), 0
+
+    async def receive() -> Message:
+        nonlocal held
+        message = await request.receive()
+        size = len(message.get("body", b""))
+        # What has come counts, not what was announced: who only says so takes no room.
+        if service.in_flight + size > most:
+            raise too_busy(1)
+        service.in_flight += size
+        held += size
+        return message
+
+    counted = Request(request.scope, receive)
     try:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "multipart/form-data":
-            files = await _parts(request, field, most)
+            files = await _parts(counted, field, files_at_most)
         elif field == "file" and (
             kind.startswith("image/") or kind in {"", "application/octet-stream"}
         ):
-            files = [Sent(await request.body(), "")]
+            files = [Sent(await counted.body(), "")]
         else:
             raise Problem(
                 415,
@@ -118,7 +127,7 @@ async def _files(
             )
         yield files
     finally:
-        service.in_flight -= size
+        service.in_flight -= held
 
 
 async def _parts(request: Request, field: str, most: int) -> list[Sent]:

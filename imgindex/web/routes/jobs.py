@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Body, Path
+from fastapi import APIRouter, Body
+from fastapi import Path as PathArgument
 from fastapi.responses import Response, StreamingResponse
 from fastapi.sse import format_sse_event
 from pydantic import BaseModel, ConfigDict, Field
@@ -89,7 +91,10 @@ JobBody = Annotated[
     ),
 ]
 JobArgument = Annotated[
-    str, Path(pattern="^[0-9a-f]{16}$", description="Id of a job.", examples=["5f1c0a9be2d47a36"])
+    str,
+    PathArgument(
+        pattern="^[0-9a-f]{16}$", description="Id of a job.", examples=["5f1c0a9be2d47a36"]
+    ),
 ]
 
 
@@ -103,7 +108,7 @@ JobArgument = Annotated[
 async def begin(body: JobBody, service: Serving) -> Json:
     """Have long work done; jobs run one at a time, in the order in which they were started."""
     if isinstance(body, IndexJob):
-        _check_folders(service, body.paths)
+        body.paths = await service.pool.run(_indexable, service, body.paths)
     job = start(service, body)
     return Json(job, 202, {"Location": f"/v1/jobs/{job.id}"})
 
@@ -199,21 +204,21 @@ def _written(event: Event) -> bytes:
     return format_sse_event(event=event.name, data_str=bytes(Json(event.record).body).decode())
 
 
-def _check_folders(service: Service, paths: list[str]) -> None:
-    """Refuse to index what clients may not have indexed."""
+def _indexable(service: Service, paths: list[str]) -> list[str]:
+    """Whole paths of what is to be indexed, if clients may have that indexed."""
+    whole = [os.path.abspath(os.path.expanduser(path)) for path in paths]  # noqa: PTH111 - Path's raises for unknown users
     allowed = service.settings.folders
-    if allowed is None:
-        return
-    for path in paths:
-        # Links are followed: a name inside a folder may lead out of it.
-        real = os.path.realpath(path)
-        if not any(
-            os.path.commonpath([real, one]) == one for one in map(os.path.realpath, allowed)
-        ):
-            raise not_allowed(
-                f"{path} may not be indexed on a client's word; start the service with "
-                "--folder to name folders that may"
-            )
+    if allowed is not None:
+        real = [Path(os.path.realpath(folder)) for folder in allowed]
+        for path in whole:
+            # Links are followed: a name inside a folder may lead out of it.
+            place = Path(os.path.realpath(path))
+            if not any(place.is_relative_to(folder) for folder in real):
+                raise not_allowed(
+                    f"{path} may not be indexed on a client's word; start the service with "
+                    "--folder to name folders that may"
+                )
+    return whole
 
 
 def _work(

@@ -75,8 +75,12 @@ async def add(request: Request, service: Serving) -> Json:
         raise not_allowed("this service takes no pictures; start it with --uploads to change that")
     service.check_free()
     async with pictures(request, service) as sent:
-        added = await asyncio.gather(*(_add(service, one) for one in sent))
-    return Json(AddAnswer(tuple(added)), 201)
+        # All come to an end before their bytes are let go of, also if there is no room for some.
+        added = await asyncio.gather(*(_add(service, one) for one in sent), return_exceptions=True)
+    for one in added:
+        if isinstance(one, BaseException):
+            raise one
+    return Json(AddAnswer(tuple(one for one in added if isinstance(one, Added))), 201)
 
 
 async def _add(service: Service, sent: Sent) -> Added:
@@ -86,18 +90,19 @@ async def _add(service: Service, sent: Sent) -> Added:
         picture = await service.decoding.run(service.library.inspect, sent.data)
     except PictureError as error:
         return Added(sent.name, None, str(error))
-    if await service.knows(picture.id):
-        return Added(sent.name, picture.id, None, known=True)
-    try:
-        path, new = await service.pool.run(store, folder, picture, sent.data)
-    except OSError as error:
-        raise StoreError(f"cannot store a picture in {folder}: {error.strerror}") from error
-    try:
-        report = await service.adding.ask(str(path))
-    except BaseException:
-        if new:
-            path.unlink(missing_ok=True)
-        raise
+    async with service.storing(picture.id):
+        if await service.knows(picture.id):
+            return Added(sent.name, picture.id, None, known=True)
+        try:
+            path, new = await service.pool.run(store, folder, picture, sent.data)
+        except OSError as error:
+            raise StoreError(f"cannot store a picture in {folder}: {error.strerror}") from error
+        try:
+            report = await service.adding.ask(str(path))
+        except Exception:
+            if new:
+                path.unlink(missing_ok=True)
+            raise
     why = next((one.reason for one in report.skipped if one.path == str(path)), None)
     return Added(sent.name, None if why else picture.id, why)
 
@@ -139,9 +144,11 @@ async def remove(picture_id: PictureArgument, service: Serving) -> Response:
         paths = service.library.paths([picture_id]).get(picture_id, [])
         service.library.remove([picture_id])
         service.discard(paths)
+        service.thumbnails.forget(picture_id)
         service.snapshots.anew()
 
-    await service.pool.run(leave)
+    async with service.storing(picture_id):
+        await service.pool.run(leave)
     return Response(status_code=204)
 
 
@@ -160,12 +167,12 @@ async def thumbnail(
 ) -> Response:
     """A JPEG without metadata; a client may keep it for good."""
     await service.check_picture(picture_id)
-    return await small_form(
+    return await _small_form(
         request, service, picture_id, size, lambda: service.library.original(picture_id)
     )
 
 
-async def small_form(
+async def _small_form(
     request: Request, service: Service, picture_id: str, size: Size, read: Callable[[], bytes]
 ) -> Response:
     """A thumbnail, out of the kept ones or made anew; 304 where the client has it."""
@@ -213,7 +220,7 @@ async def original(picture_id: PictureArgument, service: Serving) -> Response:
 
     try:
         data, kind, path = await service.pool.run(read)
-    except QueryError as error:
+    except (QueryError, LookupError) as error:  # it may leave the library meanwhile
         raise gone(error) from error
 
     async def pieces() -> AsyncIterator[bytes]:

@@ -13,8 +13,9 @@ from imgindex.records import PictureId, SearchResult
 from imgindex.scan import content_id
 from imgindex.web.answers import Json, UploadAnswer
 from imgindex.web.examples import example
-from imgindex.web.problems import documented, no_picture, not_allowed
+from imgindex.web.problems import documented, not_allowed
 from imgindex.web.service import Service
+from imgindex.web.thumbnails import SIDES
 from imgindex.web.uploads import Upload
 
 from .bodies import PICTURE, one_picture
@@ -31,7 +32,6 @@ from .parameters import (
     box_of,
     wished,
 )
-from .pictures import small_form
 
 router = APIRouter(prefix="/v1", tags=["search"])
 
@@ -116,7 +116,7 @@ async def search_upload(request: Request, asked: Asked, service: Serving) -> Jso
     """Find neighbours of a picture that need not be in the library; nothing of it is kept."""
     wish = await wished(service, asked, asked)
     async with one_picture(request, service) as sent:
-        name = content_id(sent.data)
+        name = await service.pool.run(content_id, sent.data)
         term = await service.term_of(sent.data, name, box_of(asked.box))
     return Json(await service.search([term], wish))
 
@@ -146,11 +146,12 @@ async def upload(request: Request, service: Serving) -> Json:
     responses={200: {"content": {"image/jpeg": {}}}, **documented(404)},
 )
 async def upload_thumbnail(
-    request: Request, upload_id: PictureArgument, size: SizeArgument, service: Serving
+    upload_id: PictureArgument, size: SizeArgument, service: Serving
 ) -> Response:
-    """A JPEG without metadata; 404 once the picture was dropped."""
+    """A JPEG without metadata, of which nothing is kept; 404 once the picture was dropped."""
     kept = service.uploads.get(upload_id)
-    return await small_form(request, service, upload_id, size, lambda: kept.data)
+    data = await service.decoding.run(service.library.preview, kept.data, SIDES[size])
+    return Response(data, headers={"Cache-Control": "private"}, media_type="image/jpeg")
 
 
 async def _term(service: Service, asked: TermBody) -> Term:
@@ -165,8 +166,7 @@ async def _term(service: Service, asked: TermBody) -> Term:
             "this service fetches nothing from the web; start it with --allow-url to change that"
         )
     address = asked.address or ""
-    fetched = await service.pool.run(service.library.fetch, address)
-    data = fetched.picture
-    if not isinstance(data, bytes):
-        raise no_picture(address)
-    return await service.term_of(data, content_id(data), box, asked.weight)
+    data = (await service.fetching.run(service.library.fetch, address)).picture
+    assert isinstance(data, bytes)  # noqa: S101 - what is fetched is
+    name = await service.pool.run(content_id, data)
+    return await service.term_of(data, name, box, asked.weight)
