@@ -20,17 +20,14 @@ async function take(files) {
 }
 
 async function begin(main, signal) {
+  const place = h("div", { class: "begin" }, h("h1", null, "What the network sees"));
+  main.append(place);
   const { pictures: count } = await status();
-  const { pictures } = count ? await someOthers(SAMPLES, signal) : { pictures: [] };
-  main.append(
-    h(
-      "div",
-      { class: "begin" },
-      h("h1", null, "What the network sees"),
-      h("button", { type: "button", class: "drop", onclick: () => pickFiles(take) }, icon("upload"), h("strong", null, "Drop a picture here, or choose one"), h("span", null, "It is looked at layer by layer, and not kept")),
-      count ? h("h2", null, `Or take one of ${number(count)}`) : empty({ icon: "library", title: "The library is empty", text: "A picture of yours will do." }),
-      h("ul", { class: "samples" }, pictures.map((one) => h("li", null, h("a", { href: href(`/layers/${one.id}`), "aria-label": basename(one.paths[0]) }, h("img", { class: "picture", src: thumbnail(one.id), alt: "" }))))),
-    ),
+  const pictures = count ? await someOthers(SAMPLES, signal) : [];
+  place.append(
+    h("button", { type: "button", class: "drop", onclick: () => pickFiles(take) }, icon("upload"), h("strong", null, "Drop a picture here, or choose one"), h("span", null, "It is looked at layer by layer, and not kept")),
+    count ? h("h2", null, `Or take one of ${number(count)}`) : empty({ icon: "library", title: "The library is empty", text: "A picture of yours will do." }),
+    h("ul", { class: "samples" }, pictures.map((one) => h("li", null, h("a", { href: href(`/layers/${one.id}`), "aria-label": basename(one.paths[0]) }, h("img", { class: "picture", src: thumbnail(one.id), alt: "" }))))),
   );
 }
 
@@ -163,7 +160,7 @@ class Layers {
     this.told.textContent = layerWords(layer, this.network.model);
     this.shape.textContent = shapeWords(layer);
     this.sheet.href = withQuery(`${this.base}/features/${layer.name}/sheet`, { top: FIRST });
-    this.#together();
+    this.over.classList.remove("here");
     this.maps.replaceChildren();
     this.maps.setAttribute("aria-busy", "true");
     this.more.hidden = true;
@@ -171,7 +168,7 @@ class Layers {
       const features = await get(`${this.base}/features`, { query: { layer: layer.name }, signal });
       this.channels = features.channels;
       this.frame = features.frame;
-      this.maps.replaceChildren();
+      this.#together();
       this.#more(FIRST);
     } catch (error) {
       if (!signal.aborted) this.maps.replaceChildren(h("li", { class: "whole-row" }, failure(error, () => this.#see(layer))));
