@@ -45,7 +45,7 @@ class GroupView {
     this.tools = h("div", { class: "bar push" });
     this.parts = h("ul", { class: "wall" });
     this.partsSection = h("section", { class: "group-section", "aria-labelledby": "parts-title" }, h("h2", { id: "parts-title" }, "Parts"), this.parts);
-    this.membersTitle = h("h2");
+    this.membersTitle = h("h2", null, "Pictures");
     this.host = h("div");
   }
 
