@@ -134,7 +134,7 @@ async def _parts(request: Request, field: str, most: int) -> list[Sent]:
     form = await request.form(max_files=most, max_fields=16)
     try:
         parts = form.getlist(field)
-        if any(not isinstance(part, UploadFile) for part in parts) or len(form) != len(parts):
+        if any(not isinstance(part, UploadFile) for part in parts) or len(form.multi_items()) != len(parts):
             raise Problem(
                 422,
                 "no-picture-sent",
