@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from imgindex import Library, Where
-    from imgindex.records import AddReport, Box, Pixels, Rows, SearchResult
+    from imgindex.records import AddReport, Box, Features, Pixels, Rows, SearchResult
 
     from .settings import ServiceSettings
 
@@ -80,6 +80,7 @@ class Service:
         charts: the map.
         snapshots: what is kept of the library until it changes.
         uploads: pictures that clients ask with.
+        features: what layers made of pictures, by kind, id and layer; the latest last.
         thumbnails: small forms of pictures.
         jobs: long work.
         broadcast: tells of jobs and changes.
@@ -109,6 +110,7 @@ class Service:
         self.snapshots = Snapshots(library)
         self.charts = Charts(library, self.snapshots)
         self.uploads = Uploads()
+        self.features: dict[tuple[str, str, str | None], Features] = {}
         self.thumbnails = Thumbnails(settings.thumbnails, settings.thumbnail_bytes)
         self.broadcast = Broadcast()
         self.jobs = Jobs(self.broadcast)

@@ -38,7 +38,7 @@ export class Names {
     pen.font = `${FONT} ${getComputedStyle(this.layer).fontFamily}`;
     const names = groups.map((group, place) => ({ place, x: group.x, y: group.y, cover: covers[place], own: Boolean(group.name), size: group.size, text: nameOf(group) }));
     this.names = names.filter(({ place }) => groups[place].id !== -1);
-    for (const name of this.names) name.wide = Math.min(pen.measureText(name.text).width, WIDEST) + 22;
+    for (const name of this.names) name.wide = Math.min(pen.measureText(name.text).width, WIDEST) + 16;
     // Names that somebody gave come before numbers.
     this.names.sort((one, other) => other.own - one.own || other.size - one.size);
     this.level = null;
@@ -60,7 +60,7 @@ export class Names {
       if (left < -name.wide / 2 || left > camera.width + name.wide / 2 || top < -side || top > camera.height + side) continue;
       if (keep.size === MOST) break;
       keep.add(name.place);
-      const down = name.cover >= 0 && scene.pictured(name.cover) ? side / 2 - 9 : 6;
+      const down = name.cover >= 0 && scene.pictured(name.cover) ? side / 2 - 6 : 6;
       this.#put(name, left - name.wide / 2, top + down);
     }
     for (const [place, element] of this.shown) {

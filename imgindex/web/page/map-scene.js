@@ -13,14 +13,13 @@ const FEW = 3000; // pictures that are looked through one by one
 /**
  * How large things are at a scale, in CSS pixels.
  * @param {import("./map-camera.js").Camera} camera
- * @param {{whole: number, own: number}} map the scale that shows all, and the room that most
- *   pictures have
+ * @param {{own: number}} map the room that most pictures have
  */
-export function sizes({ scale, width, height }, { whole, own }) {
-  const least = clamp(Math.min(width, height) / 15, 34, 60) * clamp((scale / whole) ** 0.15, 1, 1.5);
-  const side = clamp(own * scale * 0.94, least, Math.max(least, Math.min(LARGEST, 0.42 * Math.min(width, height))));
-  // Seen from afar thumbnails stand apart, so that the dots remain the map.
-  const apart = 1.06 + 0.5 * clamp(1 - (own * scale) / side, 0, 1);
+export function sizes({ scale, width, height }, { own }) {
+  const least = clamp(Math.min(width, height) / 18, 34, 56);
+  const side = clamp(own * scale * 1.1, least, Math.max(least, Math.min(LARGEST, 0.42 * Math.min(width, height))));
+  // Seen from afar thumbnails stand apart, so that the dots remain the map; near, corners may meet.
+  const apart = 0.93 + 0.3 * clamp(1 - (own * scale) / side, 0, 1);
   return { side, need: (side * apart) / scale, dot: clamp(own * scale * 0.42, 2, 11) };
 }
 
@@ -60,7 +59,7 @@ export class Scene {
    * @param {Array<object>} groups
    */
   setPoints(points, groups) {
-    Object.assign(this, { points, groups, selected: null, focus: null, own: points.roomOf(0.35) || 1 / Math.sqrt(points.count) });
+    Object.assign(this, { points, groups, selected: null, focus: null, own: Math.max(points.roomOf(0.1), points.roomOf(0.35) / 2) || 1 / Math.sqrt(points.count) });
     this.opacity.clear();
     this.seen = new Int32Array(points.count);
     this.drawing.setPoints(points, this.none);
@@ -168,6 +167,16 @@ export class Scene {
     else if (!this.settling) this.settling = setTimeout(() => { this.settling = 0; this.#ask(Infinity, this.sizes.side * ratio); }, ASKING);
   }
 
+  /** Whether no picture is in view. */
+  get empty() {
+    const box = this.camera.box(), { x, y } = this.points;
+    let none = true;
+    this.points.within(box, (at) => {
+      if (x[at] > box.left && x[at] < box.right && y[at] > box.top && y[at] < box.bottom) none = false;
+    });
+    return none;
+  }
+
   // Which pictures are in view and have room for a thumbnail.
   #choose(side, need) {
     const { points, visible } = this, { x, y, room, byRoom } = points;
@@ -187,7 +196,9 @@ export class Scene {
     const { camera, tiles, opacity, points, selected } = this, { scale, x, y } = camera;
     const tier = tierFor(side * ratio), step = this.still() ? 1 : gone / FADE;
     const border = clamp(side / 48, 1.25, 2.5) * ratio, accent = packed(this.theme.accent.map((part) => Math.round(255 * part)));
-    const used = new Set();
+    const used = new Set(), rest = !camera.moving;
+    // What rests has its edges between pixels, and is sharp.
+    const place = (middle, half) => (rest ? Math.round(middle - half) + half : middle);
     let fading = false;
     this.shown = 0;
     const put = (at, goal) => {
@@ -206,10 +217,11 @@ export class Scene {
       const grown = now * (2 - now), edge = marked ? 2 * border : border;
       const half = (side * ratio * (0.9 + 0.1 * grown)) / Math.max(tile.wide, tile.high) / 2;
       const start = 12 * sheet.count++;
-      boxes[start] = (scale * points.x[at] + x) * ratio;
-      boxes[start + 1] = (scale * points.y[at] + y) * ratio;
-      boxes[start + 2] = tile.wide * half;
-      boxes[start + 3] = tile.high * half;
+      const wide = rest ? Math.round(tile.wide * half * 2) / 2 : tile.wide * half, high = rest ? Math.round(tile.high * half * 2) / 2 : tile.high * half;
+      boxes[start] = place((scale * points.x[at] + x) * ratio, wide);
+      boxes[start + 1] = place((scale * points.y[at] + y) * ratio, high);
+      boxes[start + 2] = wide;
+      boxes[start + 3] = high;
       boxes[start + 4] = tile.x;
       boxes[start + 5] = tile.y;
       boxes[start + 6] = tile.wide;
@@ -220,7 +232,7 @@ export class Scene {
     };
     for (const at of opacity.keys()) if (this.seen[at] !== this.frame) put(at, 0);
     for (const at of this.visible) put(at, 1);
-    const look = { round: clamp(side / 22, 2, 7) * ratio, shadow: clamp(side / 22, 2, 8) * ratio, dark: this.theme.dark ? 0.5 : 0.2 };
+    const look = { round: clamp(side / 22, 2, 7) * ratio, shadow: clamp(side / 22, 2, 8) * ratio, dark: this.theme.dark ? 0.45 : 0.14 };
     for (const sheet of used) this.drawing.drawPictures(sheet.texture, sheet.boxes, sheet.count, look);
     return fading;
   }

@@ -49,7 +49,8 @@ class MapView {
     this.legend = new Legend(this.element, { pick: (place) => this.focus(place), take: (place) => this.#take(place), folded: () => this.#fit() });
     const about = (factor) => this.camera.scaleBy(factor, ...this.camera.middle());
     this.tools = tools({ closer: () => about(1.8), farther: () => about(1 / 1.8), whole: () => this.#whole(), lasso: () => this.#turnLasso() });
-    this.element.append(this.tools.element, this.notes);
+    this.back = button("Back to the pictures", () => this.#return(), { class: "map-back", hidden: true });
+    this.element.append(this.tools.element, this.notes, this.back);
     this.card = new Card(this.element, signal);
     this.labels = new Names(this.names, (place) => this.focus(place));
     this.lasso = new Lasso(this.outline, this.camera);
@@ -171,6 +172,14 @@ class MapView {
     if (this.scene && this.points) this.#go(this.camera.framed(this.camera.bounds, this.scene.whole), now);
   }
 
+  // From where nothing is to the nearest picture.
+  #return() {
+    const { camera, points } = this, [x, y] = camera.place(...camera.middle());
+    const at = points.nearest(x, y, Infinity, () => true);
+    camera.fly(camera.centred(points.x[at], points.y[at]));
+    this.canvas.focus({ preventScroll: true });
+  }
+
   #go(view, now) {
     if (now) this.camera.set(view);
     else this.camera.fly(view);
@@ -256,6 +265,7 @@ class MapView {
     canvas.dataset.drawn = scene.frame;
     canvas.dataset.thumbnails = scene.shown;
     canvas.dataset.waiting = scene.tiles.waiting;
+    if (!camera.moving) this.back.hidden = !scene.empty;
     if (this.byKey && canvas.matches(":focus-visible") && !camera.moving) this.#hover(...camera.middle(), true);
   }
 
