@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -20,12 +21,12 @@ from .browse import Charts, Snapshots
 from .events import Broadcast, Event
 from .jobs import Jobs
 from .metrics import Metrics
-from .problems import no_picture, problem_of
+from .problems import no_picture, problem_of, too_busy
 from .thumbnails import Thumbnails
 from .uploads import Uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from imgindex import Library, Where
     from imgindex.records import AddReport, Box, Features, Pixels, Rows, SearchResult
@@ -42,6 +43,7 @@ _AT_ONCE_DEEP = 4
 _EMBEDDED = 8  # pictures in a batch, until the model says how many it wants
 _ADDED = 64
 _FETCHED = 8
+_IN_FLIGHT = 512_000_000  # bytes
 _DEEP = 1000  # matches; whoever wants those behind does not hold up the others
 
 
@@ -70,7 +72,7 @@ class Service:
     Attributes:
         library: the library.
         settings: what is allowed.
-        in_flight: bytes of bodies that are read or worked on.
+        in_flight: bytes of bodies that are read or worked on, and of files that are handed out.
         ready: the model and the graph are loaded, or there is no library to load them for.
         pool: threads for all that reads files or the database.
         decoding: threads that decode pictures.
@@ -201,6 +203,24 @@ class Service:
     def storing(self, picture_id: str) -> asyncio.Lock:
         """To be held by whoever puts a picture's file into the service's folder, or takes it."""
         return self._storing.setdefault(picture_id, asyncio.Lock())
+
+    def check_room(self, size: int) -> None:
+        """Refuse to hold more bytes than there is room for; any one thing has room alone.
+
+        Raises:
+            Problem: others hold too much.
+        """
+        if self.in_flight and self.in_flight + size > max(_IN_FLIGHT, self.settings.max_upload):
+            raise too_busy(1)
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Count bytes that are held until the end of the block."""
+        self.in_flight += size
+        try:
+            yield
+        finally:
+            self.in_flight -= size
 
     def discard(self, paths: Sequence[str]) -> None:
         """Delete files that were added through the service; no others."""
