@@ -20,7 +20,7 @@ const STRIDE = 90; // px that an arrow moves
  */
 export function listenTo(canvas, camera, on, signal) {
   const down = new Map();
-  let trail = [], moved = false, drawing = false, pinch = null, clicked = null, timer;
+  let trail = [], over = [], moved = false, drawing = false, pinch = null, clicked = null, timer;
   const listen = (name, act, options) => canvas.addEventListener(name, act, { signal, ...options });
   const spot = (event) => {
     const { left, top } = canvas.getBoundingClientRect();
@@ -55,7 +55,9 @@ export function listenTo(canvas, camera, on, signal) {
   listen("pointermove", (event) => {
     const [x, y] = spot(event), before = down.get(event.pointerId);
     if (!before) {
-      if (event.pointerType !== "touch") on.hover(x, y);
+      // Browsers tell of a move, too, where only what lies below the pointer moved.
+      if (event.pointerType !== "touch" && (x !== over[0] || y !== over[1])) on.hover(x, y);
+      over = [x, y];
       return;
     }
     const [, startX, startY] = trail[0];

@@ -26,7 +26,7 @@ export class Legend {
     host.append(this.element);
     this.search.addEventListener("keydown", (event) => {
       if (event.key !== "Enter") return;
-      const first = this.rows.find(({ row }) => !row.hidden);
+      const first = this.rows.find(({ row }) => row.isConnected && !row.hidden);
       if (first && this.search.value) on.pick(first.place);
     });
     this.list.addEventListener("click", ({ target }) => {
@@ -36,7 +36,7 @@ export class Legend {
     });
     this.rows = [];
     this.chosen = null;
-    this.fold(matchMedia("(max-width: 760px)").matches);
+    this.fold(matchMedia("(max-width: 1000px)").matches);
   }
 
   /** Show the header alone, or all. */
@@ -54,7 +54,7 @@ export class Legend {
    * @param {Array<object>} groups of the map
    */
   setGroups({ count, grouped }, groups) {
-    const real = groups.filter(({ id }) => id !== -1).length;
+    const real = groups.filter(({ id, size }) => id !== -1 && size > 0).length;
     this.told.textContent = `${counted(count, "picture")}${grouped ? ` · ${counted(real, "group")}` : ""}`;
     this.chosen = null;
     this.rows = groups.map((group, place) => {
@@ -64,7 +64,8 @@ export class Legend {
       const row = h("li", { dataset: { place } }, turner);
       return { place, group, row, turner, text: fold(nameOf(group)) };
     });
-    this.list.replaceChildren(...(grouped ? this.rows.map(({ row }) => row) : [h("li", { class: "hint" }, "There are no groups yet. ", h("a", { href: href("/groups") }, "Find groups"))]));
+    const listed = this.rows.filter(({ group }) => group.size > 0).sort(({ group: one }, { group: other }) => (one.id === -1) - (other.id === -1) || other.size - one.size);
+    this.list.replaceChildren(...(grouped ? listed.map(({ row }) => row) : [h("li", { class: "hint" }, "There are no groups yet. ", h("a", { href: href("/groups") }, "Find groups"))]));
     this.search.hidden = real < 8;
     this.#sift();
   }
@@ -113,7 +114,8 @@ export function tools({ closer, farther, whole, lasso }) {
 /** A swatch, a name and a size: a group to choose from in a dialog. */
 export function choices(groups, choose) {
   const rows = groups
-    .filter(({ id }) => id !== -1)
+    .filter(({ id, size }) => id !== -1 && size > 0)
+    .sort((one, other) => other.size - one.size)
     .map((group) => {
       const swatch = h("span", { class: "map-swatch", style: { background: `light-dark(${group.light}, ${group.dark})` } });
       return { text: fold(nameOf(group)), element: h("li", null, h("button", { type: "button", class: "map-row quiet", onclick: () => choose(group) }, swatch, h("span", { class: "map-row-name" }, nameOf(group)), h("span", { class: "count" }, number(group.size)))) };

@@ -1,19 +1,27 @@
 /** The map, from the service. */
 
-import { Problem, events, request } from "./api.js";
+import { Problem, events, get, pause, request } from "./api.js";
+
+const TRIES = 12; // seconds that a map may be older than the library
 
 /**
  * The map and where its points are; a map that is not there yet is drawn first.
  * @param {AbortSignal} signal
  * @param {(job: object) => void} told how far that is
+ * @param {boolean} [fresh] wait for the map of the library as it is now
  * @returns {Promise<{map: object, buffer: ArrayBuffer}>}
  */
-export async function load(signal, told) {
-  for (;;) {
+export async function load(signal, told, fresh = false) {
+  const wanted = fresh ? (await get("/v1/status", { signal })).change : null;
+  for (let tries = 1; ; tries += 1) {
     const answer = await request("GET", "/v1/map", { signal });
     const body = await answer.json();
     if (answer.status === 202) {
       await follow(body, signal, told);
+      continue;
+    }
+    if (fresh && body.change !== wanted && tries < TRIES) {
+      await pause(1, signal);
       continue;
     }
     try {

@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 
 const FONT = "600 13px";
 const WIDEST = 190; // px, of a name
-const HIGH = 26; // px
+const HIGH = 22; // px
 const CELL = 64; // px, of the grid in which names look for others
 const STEPS = 5; // a doubling of the scale
 const MOST = 60; // names in view
@@ -14,17 +14,16 @@ export const nameOf = (group) => (group.id === -1 ? "In no group" : (group.name 
 
 /** The names in a layer above the map. */
 export class Names {
-  /**
-   * @param {HTMLElement} layer
-   * @param {(place: number) => void} pick a name was clicked
-   */
-  constructor(layer, pick) {
+  /** @param {HTMLElement} layer lets pointers through: drags and wheels are the map's */
+  constructor(layer) {
     this.layer = layer;
     this.shown = new Map();
-    layer.addEventListener("click", ({ target }) => {
-      const name = target.closest("[data-place]");
-      if (name) pick(Number(name.dataset.place));
-    });
+  }
+
+  /** The group whose name is at a place of the screen; null where there is none. */
+  at(left, top) {
+    for (const [place, { x, y, wide }] of this.shown) if (left >= x && left <= x + wide && top >= y && top <= y + HIGH) return place;
+    return null;
   }
 
   /**
@@ -37,7 +36,7 @@ export class Names {
     const pen = document.createElement("canvas").getContext("2d");
     pen.font = `${FONT} ${getComputedStyle(this.layer).fontFamily}`;
     const names = groups.map((group, place) => ({ place, x: group.x, y: group.y, cover: covers[place], own: Boolean(group.name), size: group.size, text: nameOf(group) }));
-    this.names = names.filter(({ place }) => groups[place].id !== -1);
+    this.names = names.filter(({ place, size }) => groups[place].id !== -1 && size > 0);
     for (const name of this.names) name.wide = Math.min(pen.measureText(name.text).width, WIDEST) + 16;
     // Names that somebody gave come before numbers.
     this.names.sort((one, other) => other.own - one.own || other.size - one.size);
@@ -63,21 +62,18 @@ export class Names {
       const down = name.cover >= 0 && scene.pictured(name.cover) ? side / 2 - 6 : 6;
       this.#put(name, left - name.wide / 2, top + down);
     }
-    for (const [place, element] of this.shown) {
+    for (const [place, { element }] of this.shown) {
       if (keep.has(place)) continue;
       element.remove();
       this.shown.delete(place);
     }
   }
 
-  #put({ place, text, own, wide }, left, top) {
-    let element = this.shown.get(place);
-    if (!element) {
-      element = h("button", { type: "button", class: own ? "map-name own" : "map-name", tabindex: "-1", dataset: { place }, style: { width: `${Math.ceil(wide)}px` } }, h("span", null, text));
-      this.layer.append(element);
-      this.shown.set(place, element);
-    }
-    element.style.transform = `translate(${left.toFixed(1)}px, ${top.toFixed(1)}px)`;
+  #put({ place, text, own, wide }, x, y) {
+    const element = this.shown.get(place)?.element ?? h("span", { class: own ? "map-name own" : "map-name", style: { width: `${Math.ceil(wide)}px` } }, text);
+    if (!element.isConnected) this.layer.append(element);
+    this.shown.set(place, { element, x, y, wide });
+    element.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;
   }
 
   #thin(level) {
@@ -85,7 +81,7 @@ export class Names {
     const scale = 2 ** (level / STEPS), taken = new Map();
     this.thinned = this.names.filter((name) => {
       const x = name.x * scale, y = name.y * scale, air = name.own ? 8 : 26;
-      const box = { left: x - name.wide / 2 - air, right: x + name.wide / 2 + air, top: y - air / 2, bottom: y + HIGH + air / 2 };
+      const box = { left: x - name.wide / 2 - air, right: x + name.wide / 2 + air, top: y - air / 2, bottom: y + HIGH + 4 + air / 2 };
       const cells = [];
       for (let column = Math.floor(box.left / CELL); column <= box.right / CELL; column++) for (let row = Math.floor(box.top / CELL); row <= box.bottom / CELL; row++) cells.push(`${column} ${row}`);
       const meets = (other) => other.left < box.right && other.right > box.left && other.top < box.bottom && other.bottom > box.top;

@@ -36,6 +36,20 @@ export class Points {
     return this.count ? this.room[this.byRoom[Math.min(this.count - 1, Math.floor((1 - share) * this.count))]] : 1;
   }
 
+  /** The pictures of a group, by its place. */
+  of(place) {
+    const found = [];
+    for (let at = 0; at < this.count; at++) if (this.group[at] === place) found.push(at);
+    return found;
+  }
+
+  /** Where most of a group lies: stragglers far away do not count. */
+  extent(place) {
+    const some = this.of(place), cut = Math.floor(some.length * 0.02);
+    const [xs, ys] = [this.x, this.y].map((axis) => some.map((at) => axis[at]).sort((one, other) => one - other));
+    return { left: xs[cut], right: xs.at(-1 - cut), top: ys[cut], bottom: ys.at(-1 - cut) };
+  }
+
   /** The 32 hex digits of a picture. */
   id(at) {
     let text = "";
@@ -103,6 +117,20 @@ export class Points {
       }
     });
     return best;
+  }
+
+  /**
+   * Some pictures around one, the nearest first.
+   * @param {number} centre
+   * @param {number} most
+   * @param {(at: number) => boolean} counts
+   * @returns {number[]}
+   */
+  beside(centre, most, counts) {
+    const x = this.x[centre], y = this.y[centre], reach = this.cell * (1 + Math.sqrt((4 * most) / PER_CELL));
+    const far = (at) => (this.x[at] - x) ** 2 + (this.y[at] - y) ** 2, found = [];
+    this.within({ left: x - reach, top: y - reach, right: x + reach, bottom: y + reach }, (at) => at !== centre && counts(at) && found.push(at));
+    return found.sort((one, other) => far(one) - far(other)).slice(0, most);
   }
 
   /**

@@ -17,9 +17,9 @@ const FEW = 3000; // pictures that are looked through one by one
  */
 export function sizes({ scale, width, height }, { own }) {
   const least = clamp(Math.min(width, height) / 18, 34, 56);
-  const side = clamp(own * scale * 1.1, least, Math.max(least, Math.min(LARGEST, 0.42 * Math.min(width, height))));
+  const side = clamp(own * scale * 1.07, least, Math.max(least, Math.min(LARGEST, 0.42 * Math.min(width, height))));
   // Seen from afar thumbnails stand apart, so that the dots remain the map; near, corners may meet.
-  const apart = 0.93 + 0.3 * clamp(1 - (own * scale) / side, 0, 1);
+  const apart = 0.92 + 0.3 * clamp(1 - (own * scale) / side, 0, 1);
   return { side, need: (side * apart) / scale, dot: clamp(own * scale * 0.42, 2, 11) };
 }
 
@@ -42,6 +42,8 @@ export class Scene {
     this.tiles = new Tiles(this.drawing, { signal, arrived: () => this.redraw() });
     canvas.addEventListener("webglcontextlost", (event) => event.preventDefault(), { signal });
     canvas.addEventListener("webglcontextrestored", () => this.#begin(), { signal });
+    document.addEventListener("themechange", () => this.#dress(), { signal });
+    this.#dress();
     signal.addEventListener("abort", () => {
       cancelAnimationFrame(this.asked);
       this.drawing.end();
@@ -64,7 +66,15 @@ export class Scene {
     this.seen = new Int32Array(points.count);
     this.drawing.setPoints(points, this.none);
     this.tiles.setPoints(points);
-    this.redraw();
+    this.#colour();
+  }
+
+  /** The same pictures in other groups. */
+  setGroups(groups) {
+    Object.assign(this, { groups, focus: null });
+    this.drawing.setPoints(this.points, this.none);
+    this.setSelected(null);
+    this.#colour();
   }
 
   /** The place of "no group" among the groups. */
@@ -73,9 +83,11 @@ export class Scene {
     return place < 0 ? this.groups.length : place;
   }
 
-  /** The theme's colours: `paper` and `accent` as [r, g, b] of 0 to 1, `dark` for the groups'. */
-  setTheme(theme) {
-    this.theme = theme;
+  // The theme's colours, as CSS gives them to the canvas.
+  #dress() {
+    const style = getComputedStyle(this.canvas), paper = rgb(style.backgroundColor);
+    const parts = (colour) => colour.map((value) => value / 255);
+    this.theme = { paper: parts(paper), accent: parts(rgb(style.color)), dark: paper[0] + paper[1] + paper[2] < 384 };
     this.#colour();
   }
 
@@ -133,7 +145,7 @@ export class Scene {
   }
 
   #colour() {
-    if (!this.theme || !this.groups) return;
+    if (!this.groups) return;
     const palette = new Uint8Array(4 * (this.groups.length + 1)).fill(140);
     this.colours = this.groups.map((group) => rgb(this.theme.dark ? group.dark : group.light));
     this.colours.push([140, 140, 140]);
@@ -150,7 +162,7 @@ export class Scene {
     this.asked = 0;
     const gone = Math.min(64, now - this.last || 16);
     this.last = now;
-    if (this.drawing.gl.isContextLost() || !this.points || !this.theme) return;
+    if (this.drawing.gl.isContextLost() || !this.points) return;
     this.frame++;
     this.tiles.frame = this.frame;
     this.camera.step(now, gone);
@@ -158,7 +170,7 @@ export class Scene {
     const { side, need, dot } = this.sizes, ratio = this.canvas.width / this.camera.width;
     this.drawing.clear(this.theme.paper);
     const fine = clamp((dot - 2) / 4, 0, 1);
-    this.drawing.drawDots(this.camera, { size: dot * ratio, opacity: 0.72 + 0.24 * fine, ring: 2 * ratio, rest: this.selected ? FAINT : 1, accent: this.theme.accent });
+    this.drawing.drawDots(this.camera, { size: dot * ratio, opacity: 0.8 + 0.16 * fine, ring: Math.min(2, 0.35 * dot) * ratio, rest: this.selected ? FAINT : 1, accent: this.theme.accent });
     this.#choose(side, need);
     const fading = this.#pictures(side, ratio, gone);
     this.#ask(now, side * ratio);
@@ -169,6 +181,7 @@ export class Scene {
 
   /** Whether no picture is in view. */
   get empty() {
+    if (this.visible.length) return false;
     const box = this.camera.box(), { x, y } = this.points;
     let none = true;
     this.points.within(box, (at) => {

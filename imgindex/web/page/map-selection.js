@@ -11,14 +11,15 @@ const SEEN = 5; // pictures in the bar
 export class Selection {
   /**
    * @param {HTMLElement} host
-   * @param {{changed: (pictures: Set<number>) => void, regrouped: () => void, open: (pictures: number[]) => void, ended: () => void}} on
-   *   `regrouped`: the groups are other ones now; `ended`: the selection was given up here
+   * @param {{changed: (pictures: Set<number>) => void, moved: (pictures: number[], group: object) => () => void, open: (pictures: number[]) => void, ended: () => void}} on
+   *   `moved`: the pictures are in this group now; answers what takes that back. `ended`: the
+   *   selection was given up here
    */
   constructor(host, on) {
     this.on = on;
     this.pictures = new Set();
     this.count = h("strong");
-    this.strip = h("div", { class: "map-strip", "aria-hidden": "true" });
+    this.strip = h("div", { class: "map-taken", "aria-hidden": "true" });
     this.element = h(
       "section",
       { class: "map-bar", "aria-label": "Selected pictures", hidden: true },
@@ -69,7 +70,7 @@ export class Selection {
     const ids = this.#ids();
     const name = await ask(`A group of ${counted(ids.length, "picture")}`, { label: "Name", yes: "Make the group", optional: true });
     if (name === null) return;
-    await this.#decide(() => post("/v1/groups", { pictures: ids, name: name || null }), (made) => `${counted(ids.length, "picture")} form ${name || `group ${made.group}`}`);
+    await this.#decide(() => post("/v1/groups", { pictures: ids, name: name || null }), (made) => ({ id: made.group, name: name || null }), "form");
   }
 
   async #join() {
@@ -77,23 +78,23 @@ export class Selection {
     const asked = dialog({ title: `Where do ${counted(ids.length, "picture")} belong?`, body: choices(this.groups, (group) => asked.close(group)), class: "map-join" });
     const group = await asked.result;
     if (!group) return;
-    await this.#decide(async () => {
+    const decide = async () => {
       const { medoid } = await get(`/v1/groups/${group.id}`, { query: { limit: 1 } });
       return post("/v1/decisions", { kind: "together", pictures: [medoid, ...ids.filter((id) => id !== medoid)] });
-    }, () => `${counted(ids.length, "picture")} went to ${nameOf(group)}`);
+    };
+    await this.#decide(decide, () => group, "went to");
   }
 
-  async #decide(decide, said) {
+  async #decide(decide, where, verb) {
+    const pictures = [...this.pictures];
     try {
-      const decision = await decide();
-      this.on.ended();
-      toast(said(decision), {
+      const decision = await decide(), group = where(decision), back = this.on.moved(pictures, group);
+      toast(`${counted(pictures.length, "picture")} ${verb} ${nameOf(group)}`, {
         undo: async () => {
           await takeBack(decision.number);
-          this.on.regrouped();
+          back();
         },
       });
-      this.on.regrouped();
     } catch (error) {
       complain(error);
     }

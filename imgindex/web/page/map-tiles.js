@@ -40,13 +40,13 @@ export class Tiles {
   setPoints(points) {
     this.#abandon(() => true);
     this.points = points;
+    for (const { texture } of this.sheets.flat()) this.drawing.gl.deleteTexture(texture);
     this.begin();
   }
 
   /** Empty sheets, made as they are needed. */
   begin() {
     for (const { bitmap } of this.ready ?? []) bitmap.close();
-    for (const sheet of this.sheets?.flat() ?? []) this.drawing.gl.deleteTexture(sheet.texture);
     this.ready = [];
     this.sheets = TIERS.map(() => []);
     this.tiles = TIERS.map(() => new Map());

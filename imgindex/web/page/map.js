@@ -1,5 +1,6 @@
 /** The library as a map: what is alike lies together. */
 
+import { get, pause } from "./api.js";
 import { announce, button, complain, empty, failure, h } from "./dom.js";
 import { live } from "./live.js";
 import { Camera } from "./map-camera.js";
@@ -9,8 +10,9 @@ import { Lasso } from "./map-lasso.js";
 import { Legend, note, tools } from "./map-legend.js";
 import { load } from "./map-load.js";
 import { Names, nameOf } from "./map-names.js";
-import { Points, around } from "./map-points.js";
-import { Scene, rgb } from "./map-scene.js";
+import { Points } from "./map-points.js";
+import { moved } from "./map-regroup.js";
+import { Scene } from "./map-scene.js";
 import { Selection } from "./map-selection.js";
 import { href } from "./router.js";
 
@@ -42,7 +44,8 @@ class MapView {
     this.outline.setAttribute("aria-hidden", "true");
     this.names = h("div", { class: "map-names", "aria-hidden": "true" });
     this.notes = h("div", { class: "map-notes" });
-    this.element = h("div", { class: "map" }, this.canvas, this.outline, this.names, h("div", { class: "map-cross", "aria-hidden": "true" }));
+    this.cross = h("div", { class: "map-cross", "aria-hidden": "true" });
+    this.element = h("div", { class: "map" }, this.canvas, this.outline, this.names, this.cross);
     main.append(this.element);
     const still = () => reduced.matches;
     this.camera = new Camera({ still, moved: () => this.scene?.redraw() });
@@ -52,18 +55,18 @@ class MapView {
     this.back = button("Back to the pictures", () => this.#return(), { class: "map-back", hidden: true });
     this.element.append(this.tools.element, this.notes, this.back);
     this.card = new Card(this.element, signal);
-    this.labels = new Names(this.names, (place) => this.focus(place));
+    this.labels = new Names(this.names);
     this.lasso = new Lasso(this.outline, this.camera);
     this.selection = new Selection(this.element, {
       changed: (pictures) => this.#selected(pictures),
-      regrouped: () => this.reload(),
+      moved: (pictures, group) => this.#move(pictures, group),
       open: (pictures) => this.#view(pictures, 0),
       ended: () => this.#clear(),
     });
     try {
       this.scene = new Scene(this.canvas, this.camera, { signal, still, drawn: () => this.#drawn() });
     } catch {
-      this.#without();
+      this.element.classList.add("listed");
     }
     this.#listen();
   }
@@ -89,7 +92,8 @@ class MapView {
     try {
       do {
         this.again = false;
-        await this.#arrive();
+        this.#tell("Drawing the map anew", [], true);
+        await this.#arrive(true);
       } while (this.again);
     } catch (error) {
       this.#tell();
@@ -120,40 +124,57 @@ class MapView {
     if (matchMedia("(max-width: 760px)").matches) this.legend.fold(true);
     const group = this.groups[place];
     announce(`${nameOf(group)}, ${group.size} pictures`);
-    if (travel && group.id !== -1) this.camera.fly(this.camera.framed(this.#extent(place), this.camera.most / 2));
+    if (travel && group.id !== -1) this.camera.fly(this.camera.framed(this.points.extent(place), this.camera.most / 2));
   }
 
-  // Where most of a group lies: stragglers far away do not count.
-  #extent(place) {
-    const { points } = this, some = [];
-    for (let at = 0; at < points.count; at++) if (points.group[at] === place) some.push(at);
-    const cut = Math.floor(some.length * 0.04);
-    const [xs, ys] = [points.x, points.y].map((axis) => some.map((at) => axis[at]).sort((one, other) => one - other));
-    return { left: xs[cut], right: xs.at(-1 - cut), top: ys[cut], bottom: ys.at(-1 - cut) };
-  }
-
-  async #arrive() {
+  async #arrive(fresh = false) {
     const { map, buffer } = await load(this.signal, (job) => {
       const share = job.total ? ` ${Math.floor((100 * job.done) / job.total)}%` : "";
       this.#tell(`Drawing the map${job.stage ? `: ${job.stage}` : ""}${share}`, [], true);
-    });
+    }, fresh);
     const first = !this.points;
     this.map = map;
-    this.groups = [...map.groups].sort((one, other) => (one.id === -1) - (other.id === -1) || other.size - one.size);
+    this.groups = map.groups;
     this.points = new Points(buffer, this.groups);
-    this.#tell();
+    this.#tell(this.scene ? undefined : "This browser does not offer WebGL 2, with which the map is drawn. Its groups are listed here.");
     this.element.classList.toggle("nothing", !this.points.count);
     if (!this.points.count) {
       this.notes.replaceChildren(h("div", { class: "map-empty" }, empty({ icon: "map", title: "No pictures yet", text: "The map shows the library's pictures, those alike together.", actions: [h("a", { class: "button", href: href("/jobs") }, "Add pictures")] })));
     }
-    const covers = new Map(Array.from({ length: Math.min(this.points.count, this.groups.length) }, (_, at) => [this.points.id(at), at]));
-    this.legend.setGroups(map, this.groups);
-    this.labels.setGroups(map.grouped ? this.groups : [], this.groups.map(({ cover }) => covers.get(cover) ?? -1));
     this.scene?.setPoints(this.points, this.groups);
-    this.selection.setPoints(this.points, this.groups);
-    this.#dress();
+    this.#name();
     this.#bound();
     if (first) this.#whole(true);
+  }
+
+  // Who is called what, in the list and on the map.
+  #name() {
+    const { map, points, groups } = this;
+    this.legend.setGroups(map, groups);
+    this.labels.setGroups(map.grouped ? groups : [], groups.map(({ cover }) => points.find(cover)));
+    this.selection.setPoints(points, groups);
+  }
+
+  // A decision shows at once, without another map; answers what takes it back.
+  #move(pictures, group) {
+    const { groups, points } = this, places = points.group, last = this.map;
+    const show = (change) => {
+      if (this.signal.aborted || this.map !== last) return;
+      this.groups = change.groups;
+      points.group = change.places;
+      this.lasso.clear();
+      this.scene?.setGroups(this.groups);
+      this.#name();
+      this.#current();
+    };
+    show(moved(this, pictures, group));
+    return () => show({ groups, places });
+  }
+
+  // What was changed here is on the map already.
+  async #current() {
+    const { map } = this, { change } = await get("/v1/status", { signal: this.signal }).catch(() => map);
+    map.change = change;
   }
 
   // Where the camera may go.
@@ -193,9 +214,8 @@ class MapView {
     size.observe(this.element);
     size.observe(this.legend.element);
     signal.addEventListener("abort", () => size.disconnect());
-    document.addEventListener("themechange", () => this.#dress(), { signal });
-    canvas.addEventListener("focus", () => scene.redraw(), { signal });
-    canvas.addEventListener("blur", () => this.card.hide(), { signal });
+    canvas.addEventListener("focus", () => this.#keyed(canvas.matches(":focus-visible")), { signal });
+    canvas.addEventListener("blur", () => this.#hover(null), { signal });
     listenTo(
       canvas,
       this.camera,
@@ -213,26 +233,15 @@ class MapView {
     );
   }
 
-  #changed(change) {
-    if (!this.map || change === this.map.change || this.reloading) return;
+  // Waits a moment: what was changed here is told of as well.
+  async #changed(change) {
+    await pause(1.5, this.signal).catch(() => {});
+    if (this.signal.aborted || !this.map || change === this.map.change || this.reloading) return;
     this.#tell("The library has changed", [button("Draw anew", () => this.reload(), { class: "small" }), button("Not now", () => this.#tell(), { icon: "close", bare: true, class: "quiet round small" })]);
   }
 
   #tell(text, actions, work = false) {
     this.notes.replaceChildren(...(text ? [note(text, actions, { work })] : []));
-  }
-
-  #without() {
-    this.element.classList.add("listed");
-    this.#tell("This browser does not offer WebGL 2, with which the map is drawn. Its groups are in the list.");
-  }
-
-  // The theme's colours, as CSS has them.
-  #dress() {
-    if (!this.scene) return;
-    const style = getComputedStyle(this.canvas), paper = rgb(style.backgroundColor);
-    const part = (colour) => colour.map((value) => value / 255);
-    this.scene.setTheme({ paper: part(paper), accent: part(rgb(style.color)), dark: paper[0] + paper[1] + paper[2] < 384 });
   }
 
   // The window has another size, or panels cover other parts of it.
@@ -254,6 +263,7 @@ class MapView {
         camera.set(overview ? camera.framed(camera.bounds, scene.whole) : camera.centred(x, y));
       }
     }
+    this.cross.style.translate = camera.middle().map((place) => `${Math.round(place) - 9}px`).join(" ");
     this.outline.setAttribute("viewBox", `0 0 ${width} ${height}`);
     scene.redraw();
   }
@@ -270,21 +280,26 @@ class MapView {
   }
 
   #hover(x, y, keyed = false) {
-    if (!keyed) this.byKey = false;
-    this.element.classList.toggle("keyed", keyed);
+    if (!keyed && this.byKey) this.#keyed(false);
     if (x === null || !this.points || this.drawing) {
       this.card.hide();
       this.canvas.classList.remove("over");
       return;
     }
-    const { scene, points } = this, at = scene.at(x, y, keyed ? Infinity : REACH.mouse);
-    this.canvas.classList.toggle("over", at >= 0);
+    const { scene, points } = this, name = keyed ? null : this.labels.at(x, y);
+    const at = name === null ? scene.at(x, y, keyed ? Infinity : REACH.mouse) : -1;
+    this.canvas.classList.toggle("over", at >= 0 || name !== null);
     if (at < 0) return this.card.hide();
     this.card.show(points.id(at), this.map.grouped ? this.groups[points.group[at]] : undefined, { large: scene.pictured(at) && scene.sizes.side > 190, told: keyed ? announce : undefined });
     this.card.place(x, y, this.camera);
   }
 
   #click(x, y, event) {
+    const name = this.drawing ? null : this.labels.at(x, y);
+    if (name !== null) {
+      this.focus(name);
+      return true;
+    }
     const at = this.scene.at(x, y, event.pointerType === "touch" ? REACH.touch : REACH.mouse);
     if (at >= 0 && (this.drawing || event.shiftKey || event.ctrlKey || event.metaKey)) {
       this.selection.set([at], this.selection.pictures.has(at) ? "less" : "more");
@@ -305,13 +320,7 @@ class MapView {
 
   // The viewer goes on to the pictures nearest on the map.
   #open(at) {
-    const { points, scene } = this, x = points.x[at], y = points.y[at];
-    const far = (one) => (points.x[one] - x) ** 2 + (points.y[one] - y) ** 2;
-    const reach = Math.sqrt((BESIDE * 4 * points.right * points.bottom) / points.count) + points.cell;
-    const near = [];
-    points.within({ left: x - reach, top: y - reach, right: x + reach, bottom: y + reach }, (one) => one !== at && scene.lit(one) && near.push(one));
-    near.sort((one, other) => far(one) - far(other));
-    this.#view([at, ...near.slice(0, BESIDE)], 0);
+    this.#view([at, ...this.points.beside(at, BESIDE, (one) => this.scene.lit(one))], 0);
   }
 
   async #view(pictures, at) {
@@ -342,9 +351,7 @@ class MapView {
 
   #take(place) {
     this.lasso.clear();
-    const found = [];
-    for (let at = 0; at < this.points.count; at++) if (this.points.group[at] === place) found.push(at);
-    this.selection.set(found);
+    this.selection.set(this.points.of(place));
   }
 
   #selected(pictures) {
@@ -359,8 +366,7 @@ class MapView {
 
   #key(event) {
     if (!this.points?.count) return false;
-    this.byKey = true;
-    this.scene.redraw();
+    if (event.key !== "Shift") this.#keyed(true);
     const { key } = event, { lasso } = this;
     const arrow = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key];
     if (lasso.rectangle && arrow) this.#enclose(lasso.key(...arrow, event.shiftKey), "anew");
@@ -375,6 +381,13 @@ class MapView {
       if (at >= 0) this.#open(at);
     } else return false;
     return true;
+  }
+
+  // Keys act on the picture in the middle, which is shown then.
+  #keyed(on) {
+    this.byKey = on;
+    this.element.classList.toggle("keyed", on);
+    this.scene.redraw();
   }
 
   #escape() {
