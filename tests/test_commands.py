@@ -254,14 +254,14 @@ def test_every_command_has_json_and_an_example(tmp_path: Path) -> None:
     names += [f"model {name}" for name in ("list", "info", "pull", "import", "quantize")]
     names += [f"groups {name}" for name in ("show", "name", "cover", "together", "apart")]
     names += [f"groups {name}" for name in ("form", "merge", "decisions", "forget")]
-    names += ["duplicates", "duplicates not", "bursts"]
+    names += ["duplicates", "duplicates not", "bursts", "serve"]
     ways: tuple[list[str], ...] = ([], ["model"], ["groups"], ["duplicates"])
     listed = "".join(run(*way, "--help", home=tmp_path).text for way in ways)
     commands = set(re.findall(r"^  (\w+) +[A-Z]", listed, re.MULTILINE)) - {"QUERY"}
     assert commands == {name.split()[-1] for name in names} | {"model", "groups"}
     for name in names:
         shown = run(*name.split(), "--help", home=tmp_path).text
-        assert "--json" in shown, name
+        assert "--json" in shown or name == "serve", name  # which serves JSON
         assert f"imgindex {name}" in shown, name
 
 

@@ -26,7 +26,7 @@ def home(folder: Path, toml: str | bytes | None = None) -> dict[str, str]:
 
 def test_without_anything_the_home_holds_it_all(tmp_path: Path) -> None:
     settings = Settings.resolve(environ=home(tmp_path))
-    expected = Settings(str(tmp_path / "library"), tmp_path / "models", None, "auto")
+    expected = Settings(str(tmp_path / "library"), tmp_path / "models", tmp_path / "thumbnails")
     assert settings == expected
     assert list(tmp_path.iterdir()) == []
 
@@ -63,7 +63,9 @@ def test_an_empty_value_is_no_value(tmp_path: Path, empty: str) -> None:
     if empty == "environment":
         environ |= dict.fromkeys(ENVIRONMENT, "")
     settings = Settings.resolve(environ=environ)
-    assert settings == Settings(str(tmp_path / "library"), tmp_path / "models")
+    assert settings == Settings(
+        str(tmp_path / "library"), tmp_path / "models", tmp_path / "thumbnails", None, "auto"
+    )
 
 
 def test_a_library_may_be_a_path(tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from served import served
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -62,6 +64,18 @@ def test_the_examples_do_what_they_show(place: Path) -> None:
         for command, shown in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", block, re.MULTILINE):
             told = shell(command, place)
             assert plain(told, str(place)) == plain(shown, str(place)), command
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_service_answers_as_it_shows(place: Path, tmp_path: Path) -> None:
+    (block,) = re.findall(r"<!-- serve -->\n```console\n(.*?)```", README, re.DOTALL)
+    commands = re.findall(r"^\$ (.*)\n(.*)\n", block, re.MULTILINE)
+    assert len(commands) == 3
+    shell("imgindex index demo/sea demo/night --model untrained", place, "served")
+    with served(place / "served/library", tmp_path / "log") as service:
+        for command, shown in commands:
+            told = shell(command.replace("http://127.0.0.1:8765", service.url), place)
+            assert plain(told.rstrip("\n"), str(place)) == plain(shown, str(place)), command
 
 
 def test_the_python_example_runs(place: Path) -> None:

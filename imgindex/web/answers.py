@@ -10,6 +10,7 @@ import orjson
 from fastapi.responses import Response
 
 from imgindex.records import (
+    ChangeKind,
     DuplicateSet,
     Group,
     GroupingSettings,
@@ -34,6 +35,13 @@ class Json(Response):
 
 def _plain(record: Any) -> Any:
     return to_json(record)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the service is, in a word."""
+
+    status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +225,32 @@ class GroupsAnswer:
     created: str
     settings: GroupingSettings
     stale: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSize:
+    """A group as history names it: its id, and how many pictures it had."""
+
+    id: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeAnswer:
+    """What became of groups in one run of grouping.
+
+    Attributes:
+        created: the run, by its time; ISO 8601 in UTC.
+        kind: ``kept``, ``split`` (one became several), ``merged`` (several became one), ``new`` or
+            ``gone``.
+        before: the groups of the run before, by id.
+        after: the groups of this run, by id.
+    """
+
+    created: str
+    kind: ChangeKind
+    before: tuple[GroupSize, ...]
+    after: tuple[GroupSize, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 import imgindex
 from imgindex.errors import ImgindexError
 
+from .examples import EXAMPLES
 from .guard import Guard
 from .problems import MEDIA_TYPE, Problem, ProblemBody, documented, failed, of_status, problem_of
 from .routes import ROUTERS
@@ -132,7 +133,7 @@ class _Page(StaticFiles):
 
 
 def _complete(app: FastAPI) -> None:
-    """Add the shape of problems, and how to present a token, to the description."""
+    """Add to the description the shape of problems, how to present a token, and examples."""
     from pydantic import TypeAdapter
 
     make = app.openapi
@@ -147,6 +148,12 @@ def _complete(app: FastAPI) -> None:
                 "session": {"type": "apiKey", "in": "cookie", "name": "imgindex_session"},
             }
             found["security"] = [{}, {"token": []}, {"session": []}]
+            for item in found["paths"].values():
+                for operation in item.values():
+                    for response in operation["responses"].values():
+                        content = response.get("content", {}).get("application/json", {})
+                        if "example" in content:
+                            content["example"] = EXAMPLES[content["example"]]
             app.openapi_schema = found
         return app.openapi_schema
 

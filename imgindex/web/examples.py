@@ -70,7 +70,9 @@ _PLACE = {
 }
 _FRAME = {"width": 640, "height": 480, "square": [80.0, 0.0, 560.0, 480.0]}
 
-_EXAMPLES: dict[str, Any] = {
+EXAMPLES: dict[str, Any] = {
+    "healthy": {"status": "ok"},
+    "ready": {"status": "ready"},
     "status": {
         "library": "/home/ada/.local/share/imgindex/library",
         "pictures": 1035,
@@ -221,7 +223,8 @@ _EXAMPLES: dict[str, Any] = {
                 "width": 56,
             }
         ],
-        "blocks": ["block1_conv2"],
+        "blocks": ["block3_conv3"],
+        "last": "block5_pool",
     },
     "features": {
         "picture": "/photos/2025/sea.jpg",
@@ -247,5 +250,8 @@ _EXAMPLES: dict[str, Any] = {
 
 
 def example(name: str, status: int = 200) -> dict[int | str, dict[str, Any]]:
-    """The example of an answer, where a route's description has it."""
-    return {status: {"content": {"application/json": {"example": _EXAMPLES[name]}}}}
+    """Where a route's description has the example of an answer: the name of one of `EXAMPLES`.
+
+    The examples themselves are put in at last, as FastAPI would leave out what is null in them.
+    """
+    return {status: {"content": {"application/json": {"example": name}}}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
 import time
 import traceback
 from typing import TYPE_CHECKING, Any
@@ -209,8 +210,9 @@ def _client(scope: Scope) -> str:
 
 
 def _name(host: str) -> str:
-    """A host without its port."""
-    return host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
+    """A host without its port; empty if it is none."""
+    found = re.fullmatch(r"(\[[0-9a-f:.]+\]|[^:@/]*)(:\d*)?", host)
+    return found[1] if found else ""
 
 
 def _own_page(headers: dict[bytes, bytes], host: str) -> bool:

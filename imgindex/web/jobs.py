@@ -177,15 +177,16 @@ class Jobs:
                 told = now
                 loop.call_soon_threadsafe(self._advance, job.id, stage, done, total)
 
-        def run() -> tuple[State, Any]:
-            if job.id in self._unwanted:
-                return "cancelled", None
-            loop.call_soon_threadsafe(self._start, job.id)
-            return self._outcome(job, work, progress)
+        def run() -> None:
+            state: State = "cancelled"
+            told_of_it: Any = None
+            if job.id not in self._unwanted:
+                loop.call_soon_threadsafe(self._start, job.id)
+                state, told_of_it = self._outcome(job, work, progress)
+            # From here, so that it is told before the next one begins.
+            loop.call_soon_threadsafe(self._end, job.id, state, told_of_it)
 
-        state, told_of_it = await loop.run_in_executor(self._executor, run)
-        self._unwanted.discard(job.id)
-        self._end(job.id, state, told_of_it)
+        await loop.run_in_executor(self._executor, run)
 
     def _outcome(
         self, job: Job, work: Callable[[Progress], Any], progress: Progress
@@ -216,6 +217,7 @@ class Jobs:
 
     def _end(self, job_id: str, state: State, told: Any) -> None:
         job = self._jobs[job_id]
+        self._unwanted.discard(job_id)
         if job.over:
             return
         if state == "failed":

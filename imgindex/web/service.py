@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -20,15 +21,15 @@ from .browse import Charts, Snapshots
 from .events import Broadcast, Event
 from .jobs import Jobs
 from .metrics import Metrics
-from .problems import no_picture, problem_of
+from .problems import no_picture, problem_of, too_busy
 from .thumbnails import Thumbnails
 from .uploads import Uploads
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from imgindex import Library, Where
-    from imgindex.records import AddReport, Box, Pixels, Rows, SearchResult
+    from imgindex.records import AddReport, Box, Features, Pixels, Rows, SearchResult
 
     from .settings import ServiceSettings
 
@@ -42,6 +43,7 @@ _AT_ONCE_DEEP = 4
 _EMBEDDED = 8  # pictures in a batch, until the model says how many it wants
 _ADDED = 64
 _FETCHED = 8
+_IN_FLIGHT = 512_000_000  # bytes
 _DEEP = 1000  # matches; whoever wants those behind does not hold up the others
 
 
@@ -70,7 +72,7 @@ class Service:
     Attributes:
         library: the library.
         settings: what is allowed.
-        in_flight: bytes of bodies that are read or worked on.
+        in_flight: bytes of bodies that are read or worked on, and of files that are handed out.
         ready: the model and the graph are loaded, or there is no library to load them for.
         pool: threads for all that reads files or the database.
         decoding: threads that decode pictures.
@@ -80,6 +82,7 @@ class Service:
         charts: the map.
         snapshots: what is kept of the library until it changes.
         uploads: pictures that clients ask with.
+        features: what layers made of pictures, by kind, id and layer; the latest last.
         thumbnails: small forms of pictures.
         jobs: long work.
         broadcast: tells of jobs and changes.
@@ -109,6 +112,7 @@ class Service:
         self.snapshots = Snapshots(library)
         self.charts = Charts(library, self.snapshots)
         self.uploads = Uploads()
+        self.features: dict[tuple[str, str, str | None], Features] = {}
         self.thumbnails = Thumbnails(settings.thumbnails, settings.thumbnail_bytes)
         self.broadcast = Broadcast()
         self.jobs = Jobs(self.broadcast)
@@ -199,6 +203,24 @@ class Service:
     def storing(self, picture_id: str) -> asyncio.Lock:
         """To be held by whoever puts a picture's file into the service's folder, or takes it."""
         return self._storing.setdefault(picture_id, asyncio.Lock())
+
+    def check_room(self, size: int) -> None:
+        """Refuse to hold more bytes than there is room for; any one thing has room alone.
+
+        Raises:
+            Problem: others hold too much.
+        """
+        if self.in_flight and self.in_flight + size > max(_IN_FLIGHT, self.settings.max_upload):
+            raise too_busy(1)
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Count bytes that are held until the end of the block."""
+        self.in_flight += size
+        try:
+            yield
+        finally:
+            self.in_flight -= size
 
     def discard(self, paths: Sequence[str]) -> None:
         """Delete files that were added through the service; no others."""

@@ -76,8 +76,10 @@ class Uploads:
             return self._rows.get((upload_id, box))
 
     def remember(self, upload_id: str, box: str, row: Rows) -> None:
-        """Keep the row of an upload's part."""
+        """Keep the row of a part of an upload, if that is kept itself."""
         with self._lock:
+            if upload_id not in self._kept:
+                return
             self._rows[upload_id, box] = row
             while len(self._rows) > _ROWS:
                 self._rows.popitem(last=False)

@@ -1,10 +1,11 @@
 /** Choosing a picture of the library: the most alike, or some others. */
 
-import { get, thumbnail } from "./api.js";
+import { get, status, thumbnail } from "./api.js";
 import { basename, button, complain, dialog, h } from "./dom.js";
 
 const ALIKE = 18;
 const OTHERS = 12;
+const DRAWS = 6; // neighbours in the list are often alike
 
 const choices = (pictures, pick) =>
   h(
@@ -17,12 +18,15 @@ const choices = (pictures, pick) =>
  * Pictures from anywhere in the library.
  * @param {number} count
  * @param {AbortSignal} [signal]
+ * @returns {Promise<object[]>}
  */
 export async function someOthers(count, signal) {
-  const { total } = await get("/v1/pictures", { query: { limit: 1 }, signal });
-  const offset = Math.floor(Math.random() * Math.max(1, total - count));
-  const { pictures } = await get("/v1/pictures", { query: { order: "taken", offset, limit: count }, signal });
-  return { total, pictures };
+  const { pictures: total } = await status();
+  const each = Math.ceil(count / DRAWS);
+  const pages = await Promise.all(
+    Array.from({ length: DRAWS }, () => get("/v1/pictures", { query: { offset: Math.floor(Math.random() * Math.max(1, total - each)), limit: each }, signal })),
+  );
+  return [...new Map(pages.flatMap((page) => page.pictures).map((one) => [one.id, one])).values()];
 }
 
 /**
@@ -40,7 +44,7 @@ export async function choosePicture(title, id) {
     body: h("div", { class: "stack" }, h("h3", null, "Most alike"), alike, h("div", { class: "bar" }, h("h3", null, "Any other"), button("Show others", () => draw().catch(complain), { icon: "refresh", class: "quiet small push" })), others),
   });
   const draw = async () => {
-    const { pictures } = await someOthers(OTHERS);
+    const pictures = await someOthers(OTHERS);
     others.replaceChildren(choices(pictures.filter((one) => one.id !== id), asked.close));
   };
   const near = async () => {

@@ -8,7 +8,7 @@ import { view } from "./viewer.js";
 const KINDS = { exact: "same bytes", pixels: "same pixels", near: "near" };
 
 /** What a file is of the best copy: `near 0.987`. */
-export const kindWords = (file) => (file.kind === "near" ? `near, ${file.score.toFixed(3)}` : KINDS[file.kind]);
+const kindWords = (file) => (file.kind === "near" ? `near, ${file.score.toFixed(3)}` : KINDS[file.kind]);
 
 const large = (file) => h("img", { src: thumbnail(file.id, "large"), alt: basename(file.path), draggable: "false", decoding: "async" });
 
@@ -63,7 +63,7 @@ export function sideBySide(set, options) {
 }
 
 /** The copy that a chosen one is compared with: the best, or the one most like it. */
-export const partner = (chosen) => (chosen === 0 ? 1 : 0);
+const partner = (chosen) => (chosen === 0 ? 1 : 0);
 
 function pair(set, chosen) {
   return [set.files[chosen], set.files[partner(chosen)]];

@@ -32,10 +32,11 @@ class Duplicates {
   }
 
   async begin() {
-    const { library, service } = await status();
-    this.service = service;
-    this.review = new Review(library);
-    this.main.append(h("div", { class: "head" }, h("h1", null, "Duplicates"), h("div", { class: "reviewed" }, this.count, this.bar), this.tools), this.notices, this.stage, this.strip);
+    const heading = h("h1", null, "Duplicates");
+    this.main.append(heading);
+    const { library, service, pictures } = await status();
+    Object.assign(this, { service, pictures, review: new Review(library) });
+    this.main.append(h("div", { class: "head" }, heading, h("div", { class: "reviewed" }, this.count, this.bar), this.tools), this.notices, this.stage, this.strip);
     await this.load();
     const job = await activeJob("duplicates", this.signal).catch(() => null);
     if (job) this.#follow(job);
@@ -119,6 +120,9 @@ class Duplicates {
   }
 
   #nothing() {
+    if (!this.pictures) {
+      return empty({ icon: "library", title: "The library is empty", text: "Index a folder of pictures first; then copies can be looked for.", actions: [h("a", { class: "button primary", href: href("/jobs") }, "Index a folder")] });
+    }
     if (!this.found.examined && !this.total) {
       return empty({ icon: "duplicates", title: "Not looked for yet", text: "imgindex can compare your pictures pixel by pixel, and name the best copy of each. Nothing is deleted, ever.", actions: [button("Look for copies", () => this.#look(), { class: "primary" })] });
     }

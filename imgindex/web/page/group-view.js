@@ -45,7 +45,7 @@ class GroupView {
     this.tools = h("div", { class: "bar push" });
     this.parts = h("ul", { class: "wall" });
     this.partsSection = h("section", { class: "group-section", "aria-labelledby": "parts-title" }, h("h2", { id: "parts-title" }, "Parts"), this.parts);
-    this.membersTitle = h("h2");
+    this.membersTitle = h("h2", null, "Pictures");
     this.host = h("div");
   }
 
@@ -54,14 +54,16 @@ class GroupView {
   }
 
   async begin() {
-    await this.refresh();
     const controls = h("div", { class: "push" });
+    this.title.append(h("h1", { class: "unnamed" }, groupName({ id: this.id, name: null })));
+    this.partsSection.hidden = true;
     this.main.append(
       h("nav", { class: "crumbs", "aria-label": "Where you are" }, this.crumbs),
       h("div", { class: "head" }, this.title, this.told, this.hint, this.tools),
       this.partsSection,
       h("section", { class: "members", "aria-label": "Pictures" }, h("div", { class: "head" }, this.membersTitle, controls), this.host),
     );
+    await this.refresh();
     this.grid = new Grid(this.host, {
       label: `Pictures of ${groupName(this.group)}`,
       load: (offset, limit, signal) => this.#load(offset, limit, signal),

@@ -1,6 +1,6 @@
 /** All groups as a wall of covers, the large ones large. */
 
-import { get, status } from "./api.js";
+import { forgetStatus, get, status } from "./api.js";
 import { askForGrouping } from "./cluster-dialog.js";
 import { groupName, merge } from "./deciding.js";
 import { announce, button, complain, counted, empty, h, icon, number } from "./dom.js";
@@ -73,14 +73,13 @@ class Wall {
   }
 
   async refresh() {
-    let found;
-    try {
-      found = await get("/v1/groups", { query: { parts: true }, signal: this.signal });
-    } catch (error) {
-      if (error.kind !== "no-groups") throw error;
-      this.#nothing((await status()).pictures);
+    forgetStatus();
+    const { groups, pictures } = await status();
+    if (groups === null) {
+      this.#nothing(pictures);
       return;
     }
+    const found = await get("/v1/groups", { query: { parts: true }, signal: this.signal });
     const noise = found.noise ? (await get("/v1/groups/-1", { query: { limit: 4 }, signal: this.signal })).members.map((one) => one.id) : [];
     const text = JSON.stringify([found, noise]);
     if (text === this.shown) return;
@@ -115,7 +114,7 @@ class Wall {
     const large = spans(found.groups);
     this.count.textContent = sought ? counted(groups.length + parts.length, "match", "matches") : `${counted(found.groups.length, "group")} of ${counted(found.pictures, "picture")}`;
     this.notices.querySelector(".stale")?.remove();
-    if (found.stale) this.notices.prepend(h("div", { class: "notice stale" }, icon("info"), h("p", null, typeof found.stale === "string" ? `${found.stale}.`.replace(/\.\.$/, ".") : "Much has changed since these groups were found."), button("Group again", () => this.#start({}), { class: "small" })));
+    if (found.stale) this.notices.prepend(h("div", { class: "notice stale" }, icon("info"), h("p", null, `${found.stale.charAt(0).toUpperCase()}${found.stale.slice(1)}.`), button("Group again", () => this.#start({}), { class: "small" })));
     const held = document.activeElement?.closest?.(".wall > li")?.dataset.id;
     const tiles = [...groups, ...parts, ...noise].map((group) => this.#tile(group, large.get(group.id) ?? 1));
     this.list.replaceChildren(...tiles);
@@ -202,11 +201,13 @@ class Wall {
     if (this.followed === job.id || !isActive(job)) return;
     this.followed = job.id;
     this.again.disabled = true;
+    this.body.hidden = !this.found;
     const shown = jobProgress(job, {
       signal: this.signal,
       ended: async (now) => {
         shown.remove();
         this.again.disabled = false;
+        this.body.hidden = false;
         if (now.state === "failed") complain(now.problem ?? new Error("Grouping failed"));
         await this.refresh().catch(complain);
         if (now.state === "done" && this.found) announce(`${number(this.found.groups.length)} groups`);

@@ -121,7 +121,8 @@ function starters(service) {
       h("h2", { id: "cluster-title" }, "Group pictures"),
       h("p", { class: "hint" }, "Finds what belongs together, without being told how many groups there are."),
       h("div", { class: "bar" }, button("Group…", async () => {
-        const groups = await get("/v1/groups").catch(() => null);
+        const grouped = (await status()).groups !== null;
+        const groups = grouped && (await get("/v1/groups").catch(() => null));
         const settings = await askForGrouping(groups ? { before: groups.settings, groups: groups.groups.length } : {});
         if (settings) await start("cluster", settings);
       }, { icon: "groups" })),
@@ -143,6 +144,8 @@ function starters(service) {
  * @param {{signal: AbortSignal}} context
  */
 export async function show(main, { signal }) {
+  main.classList.add("jobs");
+  main.append(h("div", { class: "head" }, h("h1", null, "Jobs")));
   const [{ service }, jobs] = await Promise.all([status(), get("/v1/jobs", { signal })]);
   const known = new Map(jobs.map((job) => [job.id, job]));
   const atWork = h("div", { class: "at-work stack" });
@@ -169,9 +172,7 @@ export async function show(main, { signal }) {
     atWork.append(shown);
   };
 
-  main.classList.add("jobs");
   main.append(
-    h("div", { class: "head" }, h("h1", null, "Jobs")),
     atWork,
     h("div", { class: "jobs-columns" }, h("div", { class: "starters stack" }, starters(service)), h("section", { class: "earlier", "aria-labelledby": "earlier-title" }, h("h2", { id: "earlier-title" }, "Earlier"), none, earlier)),
   );

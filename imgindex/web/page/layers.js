@@ -8,7 +8,7 @@ import { blockOf, layerWords, shapeWords, shortName } from "./layer-words.js";
 import { go, href } from "./router.js";
 import { pickFiles, takeFiles, uploaded } from "./uploads.js";
 
-const FIRST = 18; // maps
+const FIRST = 12; // maps
 const MORE = 24;
 const SAMPLES = 18;
 
@@ -20,17 +20,14 @@ async function take(files) {
 }
 
 async function begin(main, signal) {
+  const place = h("div", { class: "begin" }, h("h1", null, "What the network sees"));
+  main.append(place);
   const { pictures: count } = await status();
-  const { pictures } = count ? await someOthers(SAMPLES, signal) : { pictures: [] };
-  main.append(
-    h(
-      "div",
-      { class: "begin" },
-      h("h1", null, "What the network sees"),
-      h("button", { type: "button", class: "drop", onclick: () => pickFiles(take) }, icon("upload"), h("strong", null, "Drop a picture here, or choose one"), h("span", null, "It is looked at layer by layer, and not kept")),
-      count ? h("h2", null, `Or take one of ${number(count)}`) : empty({ icon: "library", title: "The library is empty", text: "A picture of yours will do." }),
-      h("ul", { class: "samples" }, pictures.map((one) => h("li", null, h("a", { href: href(`/layers/${one.id}`), "aria-label": basename(one.paths[0]) }, h("img", { class: "picture", src: thumbnail(one.id), alt: "" }))))),
-    ),
+  const pictures = count ? await someOthers(SAMPLES, signal) : [];
+  place.append(
+    h("button", { type: "button", class: "drop", onclick: () => pickFiles(take) }, icon("upload"), h("strong", null, "Drop a picture here, or choose one"), h("span", null, "It is looked at layer by layer, and not kept")),
+    count ? h("h2", null, `Or take one of ${number(count)}`) : empty({ icon: "library", title: "The library is empty", text: "A picture of yours will do." }),
+    h("ul", { class: "samples" }, pictures.map((one) => h("li", null, h("a", { href: href(`/layers/${one.id}`), "aria-label": basename(one.paths[0]) }, h("img", { class: "picture", src: thumbnail(one.id), alt: "" }))))),
   );
 }
 
@@ -52,6 +49,8 @@ class Layers {
 
   async begin() {
     const { signal } = this;
+    const head = h("div", { class: "head" }, h("h1", null, "What the network sees"));
+    this.main.append(head);
     const [network, item] = await Promise.all([get("/v1/layers", { signal }), this.upload ? { paths: [], width: 1, height: 1 } : get(`/v1/pictures/${this.id}`, { signal })]);
     Object.assign(this, { network, item });
     const name = this.upload ? "your picture" : basename(item.paths[0] ?? this.id);
@@ -66,8 +65,8 @@ class Layers {
       h("div", { class: "mix" }, h("span", { class: "count" }, "Picture"), mix, h("span", { class: "count" }, "Maps")),
       h("div", { class: "bar" }, this.caption, this.back),
     );
+    head.append(h("span", { class: "count" }, `in ${name}, by ${network.model}`), h("div", { class: "bar push" }, this.upload ? null : button("Compare with…", () => this.#compare(), { icon: "duplicates" }), button("Another picture", () => go("/layers"), { icon: "layers" })));
     this.main.append(
-      h("div", { class: "head" }, h("h1", null, "What the network sees"), h("span", { class: "count" }, `in ${name}, by ${network.model}`), h("div", { class: "bar push" }, this.upload ? null : button("Compare with…", () => this.#compare(), { icon: "duplicates" }), button("Another picture", () => go("/layers"), { icon: "layers" }))),
       this.#strip(),
       h("div", { class: "layer-line" }, this.told, this.shape),
       h(
@@ -161,7 +160,7 @@ class Layers {
     this.told.textContent = layerWords(layer, this.network.model);
     this.shape.textContent = shapeWords(layer);
     this.sheet.href = withQuery(`${this.base}/features/${layer.name}/sheet`, { top: FIRST });
-    this.#together();
+    this.over.classList.remove("here");
     this.maps.replaceChildren();
     this.maps.setAttribute("aria-busy", "true");
     this.more.hidden = true;
@@ -169,7 +168,7 @@ class Layers {
       const features = await get(`${this.base}/features`, { query: { layer: layer.name }, signal });
       this.channels = features.channels;
       this.frame = features.frame;
-      this.maps.replaceChildren();
+      this.#together();
       this.#more(FIRST);
     } catch (error) {
       if (!signal.aborted) this.maps.replaceChildren(h("li", { class: "whole-row" }, failure(error, () => this.#see(layer))));
@@ -255,6 +254,7 @@ class Layers {
     this.compared.replaceChildren(h("div", { class: "head" }, h("h2", { id: "compared-title" }, "What draws the two together"), leave), place);
     this.compared.scrollIntoView({ block: "start" });
     await explain(place, { a: this.id, b: this.other, signal: this.signal });
+    this.compared.scrollIntoView({ block: "start" });
   }
 }
 

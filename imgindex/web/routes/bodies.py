@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from imgindex.web.problems import Problem, too_busy
+from imgindex.web.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from starlette.types import Message
 
     from imgindex.web.service import Service
-
-_IN_FLIGHT = 512_000_000  # bytes of all bodies that are read or worked on
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 PICTURE: dict[str, Any] = {
@@ -90,15 +88,14 @@ async def pictures(request: Request, service: Service) -> AsyncIterator[list[Sen
 async def _files(
     request: Request, service: Service, field: str, files_at_most: int
 ) -> AsyncIterator[list[Sent]]:
-    most, held = max(_IN_FLIGHT, service.settings.max_upload), 0
+    held = 0
 
     async def receive() -> Message:
         nonlocal held
         message = await request.receive()
         size = len(message.get("body", b""))
         # What has come counts, not what was announced: who only says so takes no room.
-        if service.in_flight + size > most:
-            raise too_busy(1)
+        service.check_room(size)
         service.in_flight += size
         held += size
         return message
@@ -134,7 +131,9 @@ async def _parts(request: Request, field: str, most: int) -> list[Sent]:
     form = await request.form(max_files=most, max_fields=16)
     try:
         parts = form.getlist(field)
-        if any(not isinstance(part, UploadFile) for part in parts) or len(form) != len(parts):
+        if any(not isinstance(part, UploadFile) for part in parts) or len(
+            form.multi_items()
+        ) != len(parts):
             raise Problem(
                 422,
                 "no-picture-sent",

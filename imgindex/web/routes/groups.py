@@ -10,9 +10,9 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from imgindex.errors import GroupingError, QueryError
-from imgindex.records import NOISE, Change, Decision, PictureId
+from imgindex.records import NOISE, Decision, PictureId
 from imgindex.telling import GroupReport
-from imgindex.web.answers import GroupsAnswer, Json
+from imgindex.web.answers import ChangeAnswer, GroupsAnswer, Json
 from imgindex.web.examples import example
 from imgindex.web.problems import Problem, documented
 from imgindex.web.service import Service
@@ -124,7 +124,7 @@ async def merge(body: MergeBody, service: Serving) -> Json:
 @router.get(
     "/groups/history",
     summary="What became of groups",
-    response_model=list[Change],
+    response_model=list[ChangeAnswer],
     responses=example("history"),
 )
 async def history(service: Serving) -> Json:

@@ -21,6 +21,7 @@ from .parameters import Id, PictureArgument, Serving
 router = APIRouter(prefix="/v1", tags=["network"])
 
 _FOR_A_DAY = "private, max-age=86400"
+_KEPT = 3  # layers of pictures; the maps of a fine one take 13 MB
 
 Kind = Annotated[
     Literal["pictures", "uploads"], Path(description="A picture of the library, or one sent.")
@@ -207,10 +208,18 @@ async def _features(service: Service, kind: str, picture_id: str, layer: str | N
     else:
         await service.check_picture(picture_id)
         source = PictureId(picture_id)
-    try:
-        return await service.looking.run(service.library.features, source, layer)
-    except SettingError as error:
-        raise Problem(404, "no-such-layer", "No such layer", str(error)) from error
+    # The maps of a layer are asked for one by one: one look has to do for all of them.
+    asked = (kind, picture_id, layer)
+    found = service.features.pop(asked, None)
+    if found is None:
+        try:
+            found = await service.looking.run(service.library.features, source, layer)
+        except SettingError as error:
+            raise Problem(404, "no-such-layer", "No such layer", str(error)) from error
+    service.features[asked] = found
+    for old in [*service.features][:-_KEPT]:
+        del service.features[old]
+    return found
 
 
 async def _explanation(service: Service, a: str, b: str, k: int) -> Explanation:

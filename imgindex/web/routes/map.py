@@ -78,7 +78,11 @@ class MapAnswer:
     response_model=MapAnswer,
     responses={
         **example("map"),
-        202: {"model": Job, "description": "It is being laid out; follow the job, and ask again."},
+        202: {
+            **example("job", 202)[202],
+            "model": Job,
+            "description": "It is being laid out; follow the job, and ask again.",
+        },
         **documented(404),
     },
 )

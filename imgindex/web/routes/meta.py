@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from imgindex.errors import LibraryNotFoundError
 from imgindex.records import Status, to_json
-from imgindex.web.answers import Json, ServiceStatus, StatusAnswer
+from imgindex.web.answers import Health, Json, ServiceStatus, StatusAnswer
 from imgindex.web.examples import example
 from imgindex.web.guard import COOKIE, same, session_of
 from imgindex.web.metrics import MEDIA_TYPE
@@ -86,18 +86,28 @@ async def end_session() -> Response:
     return response
 
 
-@bare.get("/healthz", summary="Whether the service runs")
+@bare.get(
+    "/healthz",
+    summary="Whether the service runs",
+    response_model=Health,
+    responses=example("healthy"),
+)
 async def healthz() -> Json:
     """It does, if this is answered."""
-    return Json({"status": "ok"})
+    return Json(Health("ok"))
 
 
-@bare.get("/readyz", summary="Whether the service may be sent requests", responses=documented(503))
+@bare.get(
+    "/readyz",
+    summary="Whether the service may be sent requests",
+    response_model=Health,
+    responses={**example("ready"), **documented(503)},
+)
 async def readyz(service: Serving) -> Json:
     """503 until the model and the graph are loaded."""
     if not service.ready:
         raise Problem(503, "not-ready", "Not ready yet", "loading", {"Retry-After": "1"})
-    return Json({"status": "ready"})
+    return Json(Health("ready"))
 
 
 @bare.get(

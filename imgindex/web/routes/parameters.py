@@ -204,10 +204,10 @@ async def _matches(request: Request) -> MatchQuery:
 
     FastAPI would do it in ten times the time, a tenth of that of the whole search.
     """
-    given: dict[str, str | list[str]] = {}
+    given: dict[str, Any] = {}
     for name, value in request.query_params.multi_items():
         if name in _REPEATED:
-            given[name] = [*given.get(name, []), value]
+            given.setdefault(name, []).append(value)
         else:
             given[name] = value
     try:

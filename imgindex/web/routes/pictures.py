@@ -223,9 +223,12 @@ async def original(picture_id: PictureArgument, service: Serving) -> Response:
     except (QueryError, LookupError) as error:  # it may leave the library meanwhile
         raise gone(error) from error
 
+    service.check_room(len(data))
+
     async def pieces() -> AsyncIterator[bytes]:
-        for at in range(0, len(data), _PIECE):  # so that who does not read on is noticed
-            yield data[at : at + _PIECE]
+        with service.holding(len(data)):
+            for at in range(0, len(data), _PIECE):  # so that who does not read on is noticed
+                yield data[at : at + _PIECE]
 
     return StreamingResponse(
         pieces(),

@@ -143,7 +143,11 @@ async def upload(request: Request, service: Serving) -> Json:
 @router.get(
     "/uploads/{upload_id}/thumbnail/{size}",
     summary="A small form of a picture that was sent",
-    responses={200: {"content": {"image/jpeg": {}}}, **documented(404)},
+    response_class=Response,
+    responses={
+        200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
+        **documented(404),
+    },
 )
 async def upload_thumbnail(
     upload_id: PictureArgument, size: SizeArgument, service: Serving
