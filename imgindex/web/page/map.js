@@ -152,7 +152,7 @@ class MapView {
   #name() {
     const { map, points, groups } = this;
     this.legend.setGroups(map, groups);
-    this.labels.setGroups(map.grouped ? groups : [], groups.map(({ cover }) => points.find(cover)));
+    this.labels.setGroups(map.grouped ? groups : [], groups.map(({ cover }) => (cover ? points.find(cover) : -1)));
     this.selection.setPoints(points, groups);
   }
 
