@@ -227,6 +227,51 @@ def test_a_map_of_20000_pictures_pans(page: Page, many: Served) -> None:
 
 
 @needs_photos
+def test_an_outline_on_the_map_makes_a_group(page: Page, photos: Served) -> None:
+    before = httpx.get(f"{photos.url}/v1/groups").json()["groups"]
+    page.goto(f"{photos.url}/#/map")
+    page.locator("[data-drawn]").wait_for()
+    page.keyboard.down("Shift")
+    page.mouse.move(300, 75)
+    page.mouse.down()
+    for corner in [(800, 75), (800, 780), (300, 780), (300, 90)]:
+        page.mouse.move(*corner, steps=4)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    bar = page.get_by_role("region", name="Selected pictures")
+    told = re.match(r"(\d+) pictures selected", bar.locator("strong").inner_text())
+    assert told is not None
+    bar.get_by_role("button", name="New group").click()
+    page.get_by_role("dialog").get_by_label("Name").fill("Around here")
+    with page.expect_response(re.compile("/v1/groups$")) as answered:
+        page.keyboard.press("Enter")
+    assert len(answered.value.json()["pictures"]) == int(told[1])
+    row = page.get_by_role("complementary").get_by_role("button", name="Around here")
+    expect(row).to_contain_text(told[1])
+    page.get_by_role("button", name="Undo").click()
+    expect(row).to_have_count(0)
+    assert httpx.get(f"{photos.url}/v1/groups").json()["groups"] == before
+    assert httpx.get(f"{photos.url}/v1/decisions").json() == []
+
+
+@needs_photos
+def test_keys_select_on_the_map(page: Page, photos: Served) -> None:
+    page.goto(f"{photos.url}/#/map")
+    page.locator("[data-drawn]").wait_for()
+    page.get_by_role("application").focus()
+    page.keyboard.press("r")
+    for _ in range(12):
+        page.keyboard.press("Shift+ArrowRight")
+        page.keyboard.press("Shift+ArrowDown")
+    bar = page.get_by_role("region", name="Selected pictures")
+    expect(bar).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(bar.get_by_role("button", name="New group")).to_be_focused()
+    bar.get_by_role("button", name="Clear").click()
+    expect(bar).to_be_hidden()
+
+
+@needs_photos
 @pytest.mark.parametrize(
     ("size", "theme"),
     [("phone", "light"), ("laptop", "light"), ("laptop", "dark"), ("screen", "dark")],

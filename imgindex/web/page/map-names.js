@@ -6,7 +6,8 @@ const FONT = "600 13px";
 const WIDEST = 190; // px, of a name
 const HIGH = 22; // px
 const CELL = 64; // px, of the grid in which names look for others
-const STEPS = 5; // a doubling of the scale
+const ROWS = 2 ** 22; // more than there are
+const STEPS = 4; // a doubling of the scale
 const MOST = 60; // names in view
 
 /** What a group is called. */
@@ -69,11 +70,11 @@ export class Names {
     }
   }
 
-  #put({ place, text, own, wide }, x, y) {
-    const element = this.shown.get(place)?.element ?? h("span", { class: own ? "map-name own" : "map-name", style: { width: `${Math.ceil(wide)}px` } }, text);
-    if (!element.isConnected) this.layer.append(element);
-    this.shown.set(place, { element, x, y, wide });
-    element.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;
+  #put(name, x, y) {
+    name.element ??= h("span", { class: name.own ? "map-name own" : "map-name", style: { width: `${Math.ceil(name.wide)}px` } }, name.text);
+    if (!this.shown.has(name.place)) this.layer.append(name.element);
+    this.shown.set(name.place, { element: name.element, x, y, wide: name.wide });
+    name.element.style.transform = `translate(${Math.round(4 * x) / 4}px, ${Math.round(4 * y) / 4}px)`;
   }
 
   #thin(level) {
@@ -83,10 +84,18 @@ export class Names {
       const x = name.x * scale, y = name.y * scale, air = name.own ? 8 : 26;
       const box = { left: x - name.wide / 2 - air, right: x + name.wide / 2 + air, top: y - air / 2, bottom: y + HIGH + 4 + air / 2 };
       const cells = [];
-      for (let column = Math.floor(box.left / CELL); column <= box.right / CELL; column++) for (let row = Math.floor(box.top / CELL); row <= box.bottom / CELL; row++) cells.push(`${column} ${row}`);
-      const meets = (other) => other.left < box.right && other.right > box.left && other.top < box.bottom && other.bottom > box.top;
-      if (cells.some((cell) => taken.get(cell)?.some(meets))) return false;
-      for (const cell of cells) taken.set(cell, [...(taken.get(cell) ?? []), box]);
+      for (let column = Math.floor(box.left / CELL); column <= box.right / CELL; column++) {
+        for (let row = Math.floor(box.top / CELL); row <= box.bottom / CELL; row++) {
+          const cell = column * ROWS + row;
+          for (const other of taken.get(cell) ?? []) if (other.left < box.right && other.right > box.left && other.top < box.bottom && other.bottom > box.top) return false;
+          cells.push(cell);
+        }
+      }
+      for (const cell of cells) {
+        const boxes = taken.get(cell);
+        if (boxes) boxes.push(box);
+        else taken.set(cell, [box]);
+      }
       return true;
     });
   }
