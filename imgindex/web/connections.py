@@ -64,6 +64,11 @@ class Connection(HttpToolsProtocol):
         self._expect()
         self._in_head, self._head = True, 0
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take what stands in the head; what comes behind a body is dropped."""
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._expected()
