@@ -41,7 +41,7 @@ const PICTURES = [
   `#version 300 es
   layout(location = 0) in vec4 box; // middle and half sides, in pixels
   layout(location = 1) in vec4 part; // of the sheet: its corner and its sides
-  layout(location = 2) in vec4 frame; // colour in one number, opacity, border in pixels
+  layout(location = 2) in vec4 frame; // colour in one number, opacity, border in pixels, how much of it is left
   uniform vec2 window;
   uniform float air;
   out vec2 at;
@@ -50,6 +50,7 @@ const PICTURES = [
   flat out vec4 edge;
   flat out vec4 limits;
   flat out float border;
+  flat out float left;
   void main() {
     vec2 corner = vec2(gl_VertexID & 1, gl_VertexID >> 1) * 2. - 1.;
     at = corner * (box.zw + air);
@@ -58,6 +59,7 @@ const PICTURES = [
     sides = box.zw;
     edge = vec4(mod(floor(frame.x / vec3(65536., 256., 1.)), 256.) / 255., frame.y);
     border = frame.z;
+    left = frame.w;
     gl_Position = vec4((box.xy + at) / window * vec2(2., -2.) + vec2(-1., 1.), 0., 1.);
   }`,
   `#version 300 es
@@ -68,8 +70,10 @@ const PICTURES = [
   flat in vec4 edge;
   flat in vec4 limits;
   flat in float border;
+  flat in float left;
   uniform sampler2D sheet;
   uniform vec3 look; // rounding, shadow's reach and darkness
+  uniform vec3 paper;
   out vec4 drawn;
   float outside(vec2 half_, float round_, vec2 place) {
     vec2 away = abs(place) - half_ + round_;
@@ -79,9 +83,9 @@ const PICTURES = [
     float far = outside(sides, look.x, at);
     vec2 half_ = .5 / vec2(textureSize(sheet, 0));
     vec3 picture = texture(sheet, clamp(spot, limits.xy + half_, limits.zw - half_)).rgb;
-    vec3 colour = mix(picture, edge.rgb, clamp(far + border + .5, 0., 1.));
+    vec3 colour = mix(paper, mix(picture, edge.rgb, clamp(far + border + .5, 0., 1.)), left);
     float cover = clamp(.5 - far, 0., 1.);
-    float shadow = look.z * (1. - cover) * exp(-max(far, 0.) * max(far, 0.) / (look.y * look.y));
+    float shadow = left * look.z * (1. - cover) * exp(-max(far, 0.) * max(far, 0.) / (look.y * look.y));
     drawn = vec4(colour * cover, cover + shadow) * edge.a;
   }`,
 ];
@@ -234,11 +238,12 @@ export class Drawing {
    * Draw thumbnails of one sheet.
    * @param {WebGLTexture} texture
    * @param {Float32Array} boxes twelve numbers each: middle, half sides (canvas's pixels), part of
-   *   the sheet (0 to 1), colour of the frame (0xrrggbb), opacity, border in pixels, nothing
+   *   the sheet (0 to 1), colour of the frame (0xrrggbb), opacity, border in
+   *   pixels, how much is left of it
    * @param {number} count
-   * @param {{round: number, shadow: number, dark: number}} look
+   * @param {{round: number, shadow: number, dark: number, paper: number[]}} look
    */
-  drawPictures(texture, boxes, count, { round, shadow, dark }) {
+  drawPictures(texture, boxes, count, { round, shadow, dark, paper }) {
     const { gl, pictures, canvas } = this;
     gl.useProgram(pictures.program);
     gl.bindVertexArray(this.pictureArray);
@@ -248,6 +253,7 @@ export class Drawing {
     gl.uniform2f(pictures.at.window, canvas.width, canvas.height);
     gl.uniform1f(pictures.at.air, AIR + shadow);
     gl.uniform3f(pictures.at.look, round, shadow, dark);
+    gl.uniform3fv(pictures.at.paper, paper);
     gl.bindBuffer(gl.ARRAY_BUFFER, this.boxes);
     if (this.room < boxes.length) {
       this.room = boxes.length;

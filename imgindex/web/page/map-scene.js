@@ -7,7 +7,7 @@ const LARGEST = 340; // side of a thumbnail, in CSS pixels
 const FADE = 180; // ms
 const ASKING = 110; // ms between looks at what is to be fetched
 const DIM = 0.1; // opacity of groups out of focus
-const FAINT = 0.3; // of what is not selected
+const FAINT = 0.3; // how much is left of what is not selected
 const FEW = 3000; // pictures that are looked through one by one
 
 /**
@@ -32,7 +32,7 @@ export class Scene {
    *   called after each frame
    */
   constructor(canvas, camera, { signal, drawn, still }) {
-    Object.assign(this, { canvas, camera, drawn, still, points: null, selected: null, focus: null, asked: 0, last: 0, looked: 0 });
+    Object.assign(this, { canvas, camera, drawn, still, points: null, selected: null, rest: 1, focus: null, asked: 0, last: 0, looked: 0 });
     this.opacity = new Map();
     this.seen = new Int32Array(0);
     this.visible = [];
@@ -61,7 +61,7 @@ export class Scene {
    * @param {Array<object>} groups
    */
   setPoints(points, groups) {
-    Object.assign(this, { points, groups, selected: null, focus: null, own: Math.max(points.roomOf(0.1), points.roomOf(0.35) / 2) || 1 / Math.sqrt(points.count) });
+    Object.assign(this, { points, groups, selected: null, rest: 1, focus: null, own: Math.max(points.roomOf(0.1), points.roomOf(0.35) / 2) || 1 / Math.sqrt(points.count) });
     this.opacity.clear();
     this.seen = new Int32Array(points.count);
     this.drawing.setPoints(points, this.none);
@@ -97,9 +97,10 @@ export class Scene {
     this.#colour();
   }
 
-  /** The pictures that are selected, or null. */
-  setSelected(pictures) {
+  /** The pictures that are marked, or null; with `alone` all others step back. */
+  setSelected(pictures, alone = true) {
     this.selected = pictures?.size ? pictures : null;
+    this.rest = this.selected && alone ? FAINT : 1;
     const marks = new Uint8Array(this.points.count);
     for (const at of pictures ?? []) marks[at] = 1;
     this.drawing.setMarks(marks);
@@ -140,7 +141,7 @@ export class Scene {
     this.tiles.begin();
     if (!this.points) return;
     this.drawing.setPoints(this.points, this.none);
-    this.setSelected(this.selected);
+    this.setSelected(this.selected, this.rest < 1);
     this.#colour();
   }
 
@@ -170,7 +171,7 @@ export class Scene {
     const { side, need, dot } = this.sizes, ratio = this.canvas.width / this.camera.width;
     this.drawing.clear(this.theme.paper);
     const fine = clamp((dot - 2) / 4, 0, 1);
-    this.drawing.drawDots(this.camera, { size: dot * ratio, opacity: 0.8 + 0.16 * fine, ring: Math.min(2, 0.35 * dot) * ratio, rest: this.selected ? FAINT : 1, accent: this.theme.accent });
+    this.drawing.drawDots(this.camera, { size: dot * ratio, opacity: 0.8 + 0.16 * fine, ring: Math.min(2, 0.35 * dot) * ratio, rest: this.rest, accent: this.theme.accent });
     this.#choose(side, need);
     const fading = this.#pictures(side, ratio, gone);
     this.#ask(now, side * ratio);
@@ -240,12 +241,13 @@ export class Scene {
       boxes[start + 6] = tile.wide;
       boxes[start + 7] = tile.high;
       boxes[start + 8] = marked ? accent : this.frames[points.group[at]];
-      boxes[start + 9] = selected && !marked ? grown * FAINT : grown;
+      boxes[start + 9] = grown;
       boxes[start + 10] = edge;
+      boxes[start + 11] = marked ? 1 : this.rest;
     };
     for (const at of opacity.keys()) if (this.seen[at] !== this.frame) put(at, 0);
     for (const at of this.visible) put(at, 1);
-    const look = { round: clamp(side / 22, 2, 7) * ratio, shadow: clamp(side / 22, 2, 8) * ratio, dark: this.theme.dark ? 0.45 : 0.14 };
+    const look = { round: clamp(side / 22, 2, 7) * ratio, shadow: clamp(side / 22, 2, 8) * ratio, dark: this.theme.dark ? 0.45 : 0.14, paper: this.theme.paper };
     for (const sheet of used) this.drawing.drawPictures(sheet.texture, sheet.boxes, sheet.count, look);
     return fading;
   }

@@ -1,7 +1,8 @@
 /** The pictures that are selected on the map, and what becomes of them. */
 
-import { get, post, takeBack, thumbnail } from "./api.js";
-import { announce, ask, button, complain, counted, dialog, h, toast } from "./dom.js";
+import { del, get, post, takeBack, thumbnail } from "./api.js";
+import { decide } from "./deciding.js";
+import { announce, ask, button, counted, dialog, h, toast } from "./dom.js";
 import { choices } from "./map-legend.js";
 import { nameOf } from "./map-names.js";
 
@@ -68,9 +69,16 @@ export class Selection {
 
   async #form() {
     const ids = this.#ids();
+    if (ids.length < 2) return void toast("A group has two pictures or more", { bad: true });
     const name = await ask(`A group of ${counted(ids.length, "picture")}`, { label: "Name", yes: "Make the group", optional: true });
     if (name === null) return;
-    await this.#decide(() => post("/v1/groups", { pictures: ids, name: name || null }), (made) => ({ id: made.group, name: name || null }), "form");
+    // Its name is a decision of its own, and goes with it.
+    const undo = async ({ group }) => {
+      const made = await get("/v1/decisions");
+      for (const one of made.filter((other) => other.group === group)) await del(`/v1/decisions/${one.number}`);
+      toast("Taken back");
+    };
+    await this.#decide(() => post("/v1/groups", { pictures: ids, name: name || null }), `${counted(ids.length, "picture")} form ${name || "a group of their own"}`, ({ group }) => ({ id: group, name: name || null }), undo);
   }
 
   async #join() {
@@ -78,25 +86,22 @@ export class Selection {
     const asked = dialog({ title: `Where do ${counted(ids.length, "picture")} belong?`, body: choices(this.groups, (group) => asked.close(group)), class: "map-join" });
     const group = await asked.result;
     if (!group) return;
-    const decide = async () => {
-      const { medoid } = await get(`/v1/groups/${group.id}`, { query: { limit: 1 } });
-      return post("/v1/decisions", { kind: "together", pictures: [medoid, ...ids.filter((id) => id !== medoid)] });
+    // They go where the firmest of them sits: an exemplar.
+    const send = async () => {
+      const { exemplars, medoid } = await get(`/v1/groups/${group.id}`, { query: { limit: 1 } });
+      const first = exemplars[0] ?? medoid;
+      return post("/v1/decisions", { kind: "together", pictures: [first, ...ids.filter((id) => id !== first)] });
     };
-    await this.#decide(decide, () => group, "went to");
+    await this.#decide(send, `${counted(ids.length, "picture")} put into ${nameOf(group)}`, () => group, ({ number }) => takeBack(number));
   }
 
-  async #decide(decide, where, verb) {
+  async #decide(send, said, where, undo) {
     const pictures = [...this.pictures];
-    try {
-      const decision = await decide(), group = where(decision), back = this.on.moved(pictures, group);
-      toast(`${counted(pictures.length, "picture")} ${verb} ${nameOf(group)}`, {
-        undo: async () => {
-          await takeBack(decision.number);
-          back();
-        },
-      });
-    } catch (error) {
-      complain(error);
-    }
+    let back;
+    const decision = await decide(send, said, async (made) => {
+      await undo(made);
+      back();
+    });
+    if (decision) back = this.on.moved(pictures, where(decision));
   }
 }

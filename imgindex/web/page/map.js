@@ -45,7 +45,7 @@ class MapView {
     this.names = h("div", { class: "map-names", "aria-hidden": "true" });
     this.notes = h("div", { class: "map-notes" });
     this.cross = h("div", { class: "map-cross", "aria-hidden": "true" });
-    this.element = h("div", { class: "map" }, this.canvas, this.outline, this.names, this.cross);
+    this.element = h("div", { class: "map-view" }, this.canvas, this.outline, this.names, this.cross);
     main.append(this.element);
     const still = () => reduced.matches;
     this.camera = new Camera({ still, moved: () => this.scene?.redraw() });
@@ -106,13 +106,14 @@ class MapView {
   /** Go where the address says. */
   visit(query, first = false) {
     if (!this.points?.count) return;
+    this.#clear();
     const picture = query.get("picture"), at = picture ? this.points.find(picture) : -1;
     const place = query.has("group") ? this.groups.findIndex(({ id }) => id === Number(query.get("group"))) : -1;
     if (at >= 0) {
       this.focus(null, false);
-      this.#go(this.camera.centred(this.points.x[at], this.points.y[at], Math.min(this.camera.most, 160 / Math.max(this.points.room[at], this.points.roomOf(0.05), 1e-9))), first);
-      this.selection.set([at]);
-    } else if (place >= 0) this.focus(place);
+      this.#go(this.camera.centred(this.points.x[at], this.points.y[at], Math.min(this.camera.most, Math.max(120 / this.points.roomOf(0.2), 130 / this.points.room[at]))), first);
+      this.scene?.setSelected(new Set([at]), false);
+    } else if (place >= 0 || !first) this.focus(place < 0 ? null : place);
   }
 
   /** Let one group stand out, and go there; null for none. */
@@ -151,7 +152,7 @@ class MapView {
   #name() {
     const { map, points, groups } = this;
     this.legend.setGroups(map, groups);
-    this.labels.setGroups(map.grouped ? groups : [], groups.map(({ cover }) => points.find(cover)));
+    this.labels.setGroups(map.grouped ? groups : [], groups.map(({ cover }) => (cover ? points.find(cover) : -1)));
     this.selection.setPoints(points, groups);
   }
 
@@ -233,8 +234,9 @@ class MapView {
     );
   }
 
-  // Waits a moment: what was changed here is told of as well.
+  // Waits a moment: what was changed here is told of as well, first without saying what.
   async #changed(change) {
+    if (change === null) return;
     await pause(1.5, this.signal).catch(() => {});
     if (this.signal.aborted || !this.map || change === this.map.change || this.reloading) return;
     this.#tell("The library has changed", [button("Draw anew", () => this.reload(), { class: "small" }), button("Not now", () => this.#tell(), { icon: "close", bare: true, class: "quiet round small" })]);
@@ -276,7 +278,7 @@ class MapView {
     canvas.dataset.thumbnails = scene.shown;
     canvas.dataset.waiting = scene.tiles.waiting;
     if (!camera.moving) this.back.hidden = !scene.empty;
-    if (this.byKey && canvas.matches(":focus-visible") && !camera.moving) this.#hover(...camera.middle(), true);
+    if (this.byKey && canvas.matches(":focus-visible") && !camera.moving && !this.lasso.drawn) this.#hover(...camera.middle(), true);
   }
 
   #hover(x, y, keyed = false) {
@@ -393,6 +395,6 @@ class MapView {
   #escape() {
     if (this.lasso.drawn || this.selection.pictures.size) this.#clear();
     else if (this.drawing) this.#turnLasso(false);
-    else this.focus(null);
+    else this.visit(new URLSearchParams());
   }
 }

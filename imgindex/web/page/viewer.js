@@ -128,7 +128,7 @@ class Viewer {
       button("Add to search", () => addToSearch([item.id]), { icon: "plus" }),
       button("Steer away", () => addToSearch([item.id], AWAY), { icon: "minus" }),
       h("a", { class: "button", href: href(`/layers/${item.id}`) }, icon("layers"), h("span", null, "Layers")),
-      service.originals && h("a", { class: "button", href: `/v1/pictures/${item.id}/original`, target: "_blank", rel: "noopener" }, icon("external"), h("span", null, "Original")),
+      ...(service.originals ? [h("a", { class: "button", href: `/v1/pictures/${item.id}/original`, target: "_blank", rel: "noopener" }, icon("external"), h("span", null, "Original"))] : []),
       button("Remove", () => this.#remove(item), { icon: "trash", class: "danger" }),
     );
     const fact = (term, ...said) => [h("dt", null, term), h("dd", null, said)];
