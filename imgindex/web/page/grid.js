@@ -2,6 +2,8 @@
 
 import { thumbnail } from "./api.js";
 import { announce, basename, button, h } from "./dom.js";
+import { look, lookControls, sizeFor } from "./grid-look.js";
+import { newRow, paint, reached, say } from "./grid-rows.js";
 import { Pages } from "./pages.js";
 import { keptPlace } from "./router.js";
 import { Selection } from "./selection.js";
@@ -9,24 +11,10 @@ import { Selection } from "./selection.js";
 const GAP = 6;
 const AHEAD = 0.75; // windows above and below that are kept ready
 const SETTLED = 90; // ms without a jump until pictures are fetched
-const SMALLEST = 72;
-const LARGEST = 420;
 const LONGEST_RANGE = 10_000;
 const LONG_PRESS = 450; // ms
 
-const usual = () => (innerWidth < 600 ? 116 : innerWidth > 2200 ? 240 : 184);
-const settings = {
-  get size() { return Number(localStorage.getItem("cell-size")) || usual(); },
-  set size(value) { localStorage.setItem("cell-size", value); },
-  get whole() { return localStorage.getItem("cell-whole") === "yes"; },
-  set whole(value) { localStorage.setItem("cell-whole", value ? "yes" : "no"); },
-};
-
-// A cell is filled, so its shorter side counts, and thumbnails are measured by the longer one.
-const sizeFor = (side) => {
-  const needed = side * Math.min(devicePixelRatio, 2);
-  return needed <= 124 ? "small" : needed <= 380 ? "medium" : "large";
-};
+const nameOf = (item) => basename(item.path ?? item.paths?.[0] ?? item.id);
 
 /**
  * A grid; also a list for the viewer (`length`, `id`, `focus`).
@@ -37,7 +25,6 @@ export class Grid {
    * @param {object} options
    * @param {import("./pages.js").Load} options.load
    * @param {string} options.label
-   * @param {(item) => string} [options.key]
    * @param {(item) => string} [options.name] what a picture is called
    * @param {(item) => string} [options.note] a few characters in the corner
    * @param {Array<{label: string, icon: string, act: (item, index) => any, key?: string}>} [options.buttons]
@@ -53,18 +40,15 @@ export class Grid {
     Object.assign(this, {
       host,
       options,
-      key: (item) => item.id,
-      name: (item) => basename(item.path ?? item.paths?.[0] ?? item.id),
       rows: new Map(),
       pool: [],
       active: 0,
       lastTop: 0,
-      lastTurn: 0,
-    }, options.key && { key: options.key }, options.name && { name: options.name });
+    });
     host.classList.add("grid");
     host.setAttribute("aria-label", options.label);
     host.setAttribute("aria-multiselectable", "true");
-    this.selection = new Selection(this.key, options.actions ?? [], () => this.#refresh());
+    this.selection = new Selection(options.actions ?? [], () => this.#refresh());
     host.after(this.selection.bar);
     this.tools = h("div", { class: "cell-tools" }, button("Select", () => this.#pick(this.#toolsAt()), { icon: "check", bare: true, class: "pick" }), (options.buttons ?? []).map((one) => button(one.label, () => this.#press(one, this.#toolsAt()), { icon: one.icon, bare: true })));
     this.#listen();
@@ -98,8 +82,8 @@ export class Grid {
   }
 
   /** Take pictures out that are gone. */
-  remove(keys) {
-    this.selection.drop(keys);
+  remove(ids) {
+    this.selection.drop(ids);
     this.reload();
   }
 
@@ -107,27 +91,19 @@ export class Grid {
     return this.pages.length;
   }
 
-  /** How many there are; null where that is not known. */
-  get total() {
-    return this.pages.total;
-  }
-
   get growing() {
     return this.pages.growing;
   }
 
-  get selected() {
-    return [...this.selection.items.values()];
+  /** The items that are here; not all there are. */
+  get loaded() {
+    return [...this.pages.pages.values()].flat();
   }
 
-  item(index) {
-    return this.pages.item(index);
-  }
-
-  /** The key of the picture at a place, fetched if need be; undefined behind the end. */
+  /** The id of the picture at a place, fetched if need be; undefined behind the end. */
   async id(index) {
     const item = await this.pages.fetch(index);
-    return item && this.key(item);
+    return item?.id;
   }
 
   /** Bring a place into sight and put the focus on it. */
@@ -141,24 +117,7 @@ export class Grid {
 
   /** The controls of how the grid looks: for the head of a view. */
   controls() {
-    const slider = h("input", {
-      type: "range", min: SMALLEST, max: LARGEST, step: 4, value: settings.size, "aria-label": "Size of the pictures", title: "Size of the pictures",
-      oninput: () => {
-        settings.size = slider.value;
-        this.#measure();
-      },
-    });
-    const whole = button("Show whole pictures", () => {
-      settings.whole = !settings.whole;
-      this.#look(whole);
-    }, { icon: "fit", bare: true, class: "quiet round" });
-    this.#look(whole);
-    return h("div", { class: "grid-controls" }, slider, whole);
-  }
-
-  #look(whole) {
-    this.host.classList.toggle("whole", settings.whole);
-    whole.setAttribute("aria-pressed", settings.whole);
+    return lookControls(this.host, () => this.#measure());
   }
 
   #listen() {
@@ -206,7 +165,7 @@ export class Grid {
     const before = this.columns && this.width ? this.#firstInSight() : null;
     this.width = host.clientWidth;
     if (!this.width) return;
-    this.columns = Math.max(2, Math.round((this.width + GAP) / (settings.size + GAP)));
+    this.columns = Math.max(2, Math.round((this.width + GAP) / (look.size + GAP)));
     this.side = (this.width - GAP * (this.columns - 1)) / this.columns;
     this.step = this.side + GAP;
     const count = this.length + (this.growing ? this.columns : 0);
@@ -297,24 +256,11 @@ export class Grid {
   }
 
   #row(line) {
-    const row = this.pool.pop() ?? this.#newRow();
+    const row = this.pool.pop() ?? newRow(this.columns);
+    if (!row.element.isConnected) this.host.append(row.element);
     row.element.style.display = "";
     this.rows.set(line, row);
     return row;
-  }
-
-  #newRow() {
-    const cells = Array.from({ length: this.columns }, (_, column) => {
-      const picture = h("img", { alt: "", decoding: "async", draggable: "false" });
-      picture.addEventListener("load", () => picture.classList.add("here"));
-      picture.addEventListener("error", () => picture.parentElement?.classList.add("lost"));
-      const note = h("span", { class: "cell-note", "aria-hidden": "true" });
-      const element = h("div", { class: "cell", role: "gridcell", tabindex: -1, "aria-colindex": column + 1 }, picture, note);
-      return { element, picture, note, source: null };
-    });
-    const element = h("div", { class: "row", role: "row" }, cells.map((cell) => cell.element));
-    this.host.append(element);
-    return { element, cells, full: false };
   }
 
   #fill(row, line, pictures) {
@@ -330,29 +276,13 @@ export class Grid {
       element.dataset.index = index;
       element.tabIndex = index === this.active ? 0 : -1;
       if (!item) row.full = false;
-      const name = item ? this.name(item) : "Loading";
-      if (cell.name !== name) element.setAttribute("aria-label", (cell.name = name));
-      const chosen = item ? this.selection.has(item) : false;
-      if (cell.chosen !== chosen) element.setAttribute("aria-selected", (cell.chosen = chosen));
-      const note = (item && this.options.note?.(item)) ?? "";
-      if (cell.note.textContent !== note) cell.note.textContent = note;
-      const source = item ? thumbnail(item.id, size) : null;
-      if (source === cell.source) return;
-      if (cell.source !== null || !source) {
-        cell.picture.classList.remove("here");
-        cell.picture.removeAttribute("src");
-        element.classList.remove("lost");
-        cell.source = null;
-      }
-      if (source && pictures) cell.picture.src = cell.source = source;
+      say(cell, item ? (this.options.name ?? nameOf)(item) : "Loading", (item && this.options.note?.(item)) ?? "", Boolean(item && this.selection.has(item)));
+      paint(cell, item ? thumbnail(item.id, size) : null, pictures);
     });
-    if (line === Math.ceil(this.length / this.columns) - 1 || this.host.hasAttribute("aria-busy")) {
-      if (this.pages.item(0)) this.host.removeAttribute("aria-busy");
-    }
+    if (this.pages.item(0)) this.host.removeAttribute("aria-busy");
   }
 
   #refresh() {
-    this.host.classList.toggle("choosing", this.selection.size > 0);
     for (const [line, row] of this.rows) this.#fill(row, line, row.full);
     this.#marked();
   }
@@ -447,15 +377,10 @@ export class Grid {
 
   #keyed(event) {
     if (event.target.closest(".cell-tools") && (event.key === "Enter" || event.key === " ")) return;
-    const { columns, active } = this;
-    const page = Math.max(1, Math.floor((innerHeight - this.#cover()) / this.step)) * columns;
-    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns, PageUp: -page, PageDown: page, Home: -active, End: this.length - 1 - active };
+    const { active } = this;
+    const to = reached(event.key, this, Math.max(1, Math.floor((innerHeight - this.#cover()) / this.step)));
     const command = event.ctrlKey || event.metaKey;
-    if (event.key in steps && !event.altKey) {
-      const row = event.key.startsWith("Arrow") || event.key.startsWith("Page");
-      const next = active + steps[event.key];
-      const inside = row && (next < 0 || next > this.length - 1) && Math.abs(steps[event.key]) > 1 ? (next < 0 ? active % columns : Math.max(active, this.length - 1)) : next;
-      const to = Math.max(0, Math.min(this.length - 1, inside));
+    if (to !== null && !event.altKey) {
       if (event.shiftKey) {
         this.selection.anchor ??= active;
         this.#range(to);
@@ -464,16 +389,12 @@ export class Grid {
     } else if (event.key === "Enter") this.options.onopen?.(active);
     else if (event.key === " ") event.shiftKey ? this.#range(active) : this.#pick(active);
     else if (event.key === "Escape" && this.selection.size) this.selection.clear();
-    else if (command && event.key.toLowerCase() === "a") this.#selectLoaded();
+    else if (command && event.key.toLowerCase() === "a") this.selection.add(this.loaded);
     else {
       const meant = !command && (this.options.buttons ?? []).find((one) => one.key === event.key);
       if (!meant) return;
       this.#press(meant, active);
     }
     event.preventDefault();
-  }
-
-  #selectLoaded() {
-    this.selection.add([...this.pages.pages.values()].flat());
   }
 }

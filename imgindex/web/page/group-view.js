@@ -117,7 +117,7 @@ class GroupView {
 
   #takeOut(pictures) {
     const out = new Set(pictures);
-    const stays = [this.group.medoid, ...this.group.exemplars, ...ids([...this.grid.pages.pages.values()].flat())].find((id) => id && !out.has(id));
+    const stays = [this.group.medoid, ...this.group.exemplars, ...ids(this.grid.loaded)].find((id) => id && !out.has(id));
     if (stays) return takeOut(this.group, stays, pictures);
     toast("One picture at least has to stay", { bad: true });
     return null;

@@ -2,16 +2,15 @@
 
 import { announce, button, complain, counted, h } from "./dom.js";
 
-/** Items by key; tells whoever shows them. */
+/** Items by id; tells whoever shows them. */
 export class Selection {
   /**
-   * @param {(item: object) => string} key
    * @param {Array<{label: string, icon: string, act: (items: object[]) => any, keep?: boolean}>} actions
    *   `keep`: the selection stays when it is done
    * @param {() => void} onchange
    */
-  constructor(key, actions, onchange) {
-    Object.assign(this, { key, actions, onchange });
+  constructor(actions, onchange) {
+    Object.assign(this, { actions, onchange });
     this.items = new Map();
     this.anchor = null; // the place that a range goes out from
     this.count = h("strong", { class: "selected-count" });
@@ -29,25 +28,25 @@ export class Selection {
   }
 
   has(item) {
-    return this.items.has(this.key(item));
+    return this.items.has(item.id);
   }
 
   /** Choose, or no longer choose; `on` undefined turns it round. */
   toggle(item, on = !this.has(item)) {
-    if (on) this.items.set(this.key(item), item);
-    else this.items.delete(this.key(item));
+    if (on) this.items.set(item.id, item);
+    else this.items.delete(item.id);
     this.#changed();
   }
 
   /** Choose several. */
   add(items) {
-    for (const item of items) this.items.set(this.key(item), item);
+    for (const item of items) this.items.set(item.id, item);
     this.#changed();
   }
 
-  /** No longer choose these keys. */
-  drop(keys) {
-    for (const key of keys) this.items.delete(key);
+  /** No longer choose these ids. */
+  drop(ids) {
+    for (const id of ids) this.items.delete(id);
     this.#changed();
   }
 

@@ -9,6 +9,7 @@ import { addToSearch, AWAY, searchFor, similar } from "./terms.js";
 const SWIPE = 60; // pixels
 const SHOWABLE = new Set(["JPEG", "MPO", "PNG", "WEBP", "GIF", "AVIF"]);
 const LARGE = 1600; // longer side of the large thumbnail
+const MOST_ENLARGED = 3;
 
 const MONTHS = new Intl.DateTimeFormat("en-GB", { dateStyle: "long", timeStyle: "short", timeZone: "UTC" });
 /** `2024-05-01T10:20:30` as people write it; the camera's own clock. */
@@ -80,9 +81,10 @@ class Viewer {
       const id = await this.list.id(at);
       if (signal.aborted || !id) return;
       this.id = id;
-      this.previous.hidden = at === 0;
-      this.next.hidden = at >= this.list.length - 1 && !this.list.growing;
-      this.place.textContent = this.list.growing ? `${at + 1}` : `${at + 1} of ${this.list.length.toLocaleString("en-GB")}`;
+      // Not `disabled`: a button that loses the focus would take the keys along.
+      this.previous.setAttribute("aria-disabled", at === 0);
+      this.next.setAttribute("aria-disabled", at >= this.list.length - 1 && !this.list.growing);
+      this.place.textContent = this.list.growing ? `No. ${at + 1}` : `${at + 1} of ${this.list.length.toLocaleString("en-GB")}`;
       this.picture.style.transform = "";
       this.picture.src = thumbnail(id, "medium");
       const [item, { service }] = await Promise.all([get(`/v1/pictures/${id}`, { signal }), status()]);
@@ -103,8 +105,9 @@ class Viewer {
     const beyond = Math.max(item.width, item.height) > LARGE && needed > LARGE;
     const large = new Image();
     large.src = beyond && service.originals && SHOWABLE.has(item.format) ? `/v1/pictures/${item.id}/original` : thumbnail(item.id, "large");
-    this.picture.style.setProperty("--ratio", `${item.width} / ${item.height}`);
-    this.picture.style.aspectRatio = `${item.width} / ${item.height}`;
+    // A small picture is not blown up to the size of the window.
+    this.picture.style.width = `min(100cqw, ${item.width * MOST_ENLARGED}px)`;
+    this.picture.style.height = `min(100cqh, ${item.height * MOST_ENLARGED}px)`;
     try {
       await large.decode();
       if (!signal.aborted) this.picture.src = large.src;
