@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from .records import Way
 
-_LISTS = 2048
+_LISTS = 32_768  # of twenty hits each, some 45 MB
 _HITS = 1_000_000  # in all lists together; some 45 MB
 
 
@@ -35,6 +35,7 @@ class Ranking:
         version: of the library that was asked first.
         checked: how many, from the first on, were found to have a file, and to be no copies of one
             before them where that matters.
+        fresh: the hits that it was made of, as long as it is not kept.
     """
 
     ids: NDArray[np.bytes_]
@@ -45,6 +46,7 @@ class Ranking:
     way: Way
     version: str
     checked: int = 0
+    fresh: Sequence[Hit] | None = None
 
     @classmethod
     def of(  # noqa: PLR0913 - what it is made of
@@ -78,10 +80,13 @@ class Ranking:
             ended,
             way,
             version,
+            fresh=hits,
         )
 
     def hits(self, start: int, stop: int) -> list[Hit]:
         """Some of it."""
+        if self.fresh is not None:
+            return list(self.fresh[start:stop])
         names = self.ids[start:stop].tolist()
         scores = self.scores[start:stop].tolist()
         return [Hit(name.decode(), score) for name, score in zip(names, scores, strict=True)]
@@ -115,6 +120,7 @@ class Ranking:
             scores=self.scores[left],
             kin=self.kin[left],
             checked=checked,
+            fresh=None,
         )
 
     def go_on(self, longer: Ranking) -> Ranking:
@@ -157,7 +163,10 @@ class Pages:
     def get(self, key: Hashable) -> Ranking | None:
         """What is kept of a list."""
         with self._lock:
-            return self._lists.get(key)
+            kept = self._lists.get(key)
+            if kept is not None:
+                self._lists.move_to_end(key)
+            return kept
 
     def begin(self, key: Hashable, ranking: Ranking) -> None:
         """Keep what a first page was taken from, unless it is the beginning of what is kept."""
@@ -172,6 +181,6 @@ class Pages:
         with self._lock:
             old = self._lists.pop(key, None)
             self._hits += len(ranking.ids) - (0 if old is None else len(old.ids))
-            self._lists[key] = ranking
+            self._lists[key] = ranking if ranking.fresh is None else replace(ranking, fresh=None)
             while len(self._lists) > _LISTS or (self._hits > _HITS and len(self._lists) > 1):
                 self._hits -= len(self._lists.popitem(last=False)[1].ids)

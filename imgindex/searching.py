@@ -54,6 +54,11 @@ class Wanted:
     rerank: bool = False
     diverse: bool = False
 
+    @property
+    def plain(self) -> bool:
+        """Whether the first page by cosine alone is wanted."""
+        return not (self.offset or self.rerank or self.diverse)
+
     def __post_init__(self) -> None:
         """Refuse what is out of range."""
         if self.k < 1:
@@ -150,22 +155,28 @@ def _answer(
     store, pin = filled
     every = asked(resources, queries)
     search = _Search(store, resources.pages, wanted)
-    rankings = search.rankings([one for one in every if one.row is not None])
+    answered = [one for one in every if one.row is not None]
+    quick = search.first_pages(answered) if wanted.plain else {}
+    rankings = search.rankings([one for one in answered if id(one) not in quick])
     stop = wanted.offset + wanted.k
     shown = [ranking.hits(min(ranking.checked, wanted.offset), stop) for ranking in rankings]
-    paths = store.paths({hit.id for hits in shown for hit in hits}, wanted.where)
+    ids = {hit.id for hits in shown for hit in hits}
+    paths = store.paths(ids, wanted.where) if rankings else {}
     left = iter(rankings)
     lowest = -2.0 if wanted.min_score is None else wanted.min_score
     for one in every:
         if one.row is None:
             yield QueryFailure(one.text, one.error)
             continue
-        ranking = next(left)
-        matches = search.page(one, ranking, paths)
+        if id(one) in quick:
+            way, matches = quick[id(one)]
+        else:
+            ranking = next(left)
+            way, matches = ranking.way, search.page(one, ranking, paths)
         yield SearchResult(
             query=one.text,
             model=pin.name,
-            way=ranking.way,
+            way=way,
             matches=tuple(match for match in matches if match.score >= lowest),
         )
 
@@ -180,6 +191,42 @@ class _Search:
         self._wanted = wanted
         self._version = store.version()
         self._kin = self._sets_of_copies() if wanted.diverse else {}
+
+    def first_pages(self, every: Sequence[Asked]) -> dict[int, tuple[Way, list[Match]]]:
+        """The first pages by cosine alone, by the queries' identities: what is asked for most.
+
+        The same as ``rankings`` and ``page`` give. What was found before is not searched for again
+        until the library changes; where a file has vanished, the page is left out.
+        """
+        wanted = self._wanted
+        kept: list[Ranking | None] = [
+            ranking if ranking is not None and self._serves(ranking) else None
+            for ranking in (self._pages.get(self._key(one)) for one in every)
+        ]
+        new = [at for at, ranking in enumerate(kept) if ranking is None]
+        for at, ranking in zip(new, self._found([every[at] for at in new], wanted.k), strict=True):
+            kept[at] = ranking
+        rankings = [ranking for ranking in kept if ranking is not None]
+        lists = [ranking.hits(0, wanted.k) for ranking in rankings]
+        paths = self._store.paths({hit.id for hits in lists for hit in hits}, wanted.where)
+        pages: dict[int, tuple[Way, list[Match]]] = {}
+        for one, ranking, hits in zip(every, rankings, lists, strict=True):
+            named = [_there(one, paths.get(hit.id, ())) for hit in hits]
+            matches = [
+                Match(rank, path, hit.id, hit.score)
+                for rank, (hit, path) in enumerate(zip(hits, named, strict=True), 1)
+                if path is not None
+            ]
+            if len(matches) == len(hits):
+                pages[id(one)] = ranking.way, matches
+                if ranking.fresh is not None:
+                    self._pages.begin(self._key(one), ranking.cleared((), len(hits)))
+        return pages
+
+    def _serves(self, ranking: Ranking) -> bool:
+        """Whether what is kept is what a first page would be taken from now."""
+        long_enough = ranking.ended or len(ranking.ids) >= self._wanted.k
+        return long_enough and ranking.version == self._version
 
     def rankings(self, every: Sequence[Asked]) -> list[Ranking]:
         """What is known of the answer to each query, searched as far as the page goes."""
@@ -253,8 +300,7 @@ class _Search:
         assert one.row is not None  # noqa: S101 - for the type checker
         wanted = self._wanted
         return (
-            one.row.tobytes(),
-            one.id,
+            one.id or one.row.tobytes(),
             wanted.where,
             wanted.way,
             wanted.rerank,
@@ -283,12 +329,10 @@ class _Search:
 
     def _ordered(self, one: Asked, hits: Sequence[Hit]) -> Sequence[Hit]:
         """Hits in the order to be shown."""
-        if one.id is not None:
-            hits = [hit for hit in hits if hit.id != one.id]
-        if self._wanted.rerank:
-            hits = _reranked(self._store, one, hits)
-        # Itself first, also where files of other bytes hold the very same pixels.
-        return hits if one.id is None else [Hit(one.id, 1.0), *hits]
+        if not self._wanted.rerank:
+            return _itself_first(one, hits)
+        others = [hit for hit in hits if hit.id != one.id]
+        return _itself_first(one, _reranked(self._store, one, others))
 
     def _sets_of_copies(self) -> Mapping[str, int]:
         """The number of the set of copies that a picture is in."""
@@ -302,6 +346,13 @@ class _Search:
             }
             self._pages.kin = self._version, kin
         return kin
+
+
+def _itself_first(one: Asked, hits: Sequence[Hit]) -> Sequence[Hit]:
+    """A picture itself before all others, also before files of other bytes with its pixels."""
+    if one.id is None:
+        return hits
+    return [Hit(one.id, 1.0), *(hit for hit in hits if hit.id != one.id)]
 
 
 def _there(one: Asked, copies: Sequence[str]) -> str | None:

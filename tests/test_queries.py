@@ -307,10 +307,11 @@ def test_pages_keep_so_many_hits_and_no_more() -> None:
     pages.keep("long", ranked(map(str, range(1_200_000))))  # the newest stays, however long it is
     assert len(kept(pages, "long")) == 1_200_000
     assert kept(pages, "first") == kept(pages, "third") == []
-    for number in range(3000):
+    for number in range(33_000):
         pages.keep(str(number), ranked("a"))
+        assert kept(pages, "0") == ["a"]  # what is asked for again stays
     assert kept(pages, "2000") == ["a"]
-    assert kept(pages, "500") == []
+    assert kept(pages, "100") == []
 
 
 # Ids that are no files, rows as queries, and a search in steps
@@ -821,7 +822,7 @@ def test_pages_by_the_graph_do_not_overlap(
         ways, seen = set(), list[str]()
         for offset in range(0, 81, 9):
             for other in range(16):  # until the graph is loaded
-                library.search(many / "photos" / f"{other}.png", 1)
+                library.search(many / "photos" / f"{other}.png", 1 + offset)  # another one
             result = library.search(query, 9, offset=offset)
             ways.add(result.way)
             assert [match.rank for match in result.matches] == [
@@ -879,7 +880,12 @@ def test_a_later_page_is_taken_from_what_was_found_before(
     assert reaches == []
     assert fresh.search(photos / "3.png", 5, exact=True).matches == tuple(pages[:5])
     assert fresh.search(photos / "3.png", 5, offset=60, exact=True).matches == tuple(pages[60:65])
-    assert reaches == [5]  # the first page is always looked for anew
+    assert reaches == []
+    (photos / "new.png").write_bytes((photos / "3.png").read_bytes() + b"another one")
+    library.add(photos)
+    first = fresh.search(photos / "3.png", 5, exact=True).matches
+    assert reaches == [5]  # what was found before a change does not count any more
+    assert str(photos / "new.png") in [match.path for match in first[:3]]
 
 
 def test_what_vanishes_between_pages_drops_out(copied: tuple[Library, Path]) -> None:

@@ -190,7 +190,8 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
 
     def version(self) -> str:
         """See ``Store.version``."""
-        return self._db.change()
+        view = self._unchanged()
+        return view.change if view else self._db.change()
 
     def files(self, roots: Sequence[str] | None = None) -> list[IndexedFile]:
         """See ``Store.files``."""
@@ -273,28 +274,41 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
         self, queries: Rows, k: int, *, way: Way | None = None, where: Where | None = None
     ) -> tuple[Way, list[list[Hit]]]:
         """See ``Store.search``; few pictures are compared one by one, many go by the graph."""
-        with self._db.snapshot() as db:
-            moment = self._db.moment()
-            view = self._view
-            if view is None or view.version != moment:
-                view = self._view = View(self._db, moment, self._mapped())
-            count = len(view.rows)
-            passing = None if where is None else view.passing(db, where)
-            if count == 0 or (passing and not len(passing.rows)):
-                return "exact", [[] for _ in queries]
-            graph = None
-            worth = way == "hnsw" or worth_walking(k, count)
-            if worth if passing is None else passing.worth_walking(k):
-                graph = self._walkable(count, len(queries), way)
+        passing, view = None, self._unchanged()
+        if view is None or where is not None:
+            with self._db.snapshot() as db:
+                view = self._unchanged()
+                if view is None:
+                    view = self._view = View(self._db, self._db.moment(), self._mapped())
+                passing = None if where is None else view.passing(db, where)
+        count, graph = len(view.rows), None
+        if count == 0 or (passing and not len(passing.rows)):
+            return "exact", [[] for _ in queries]
+        worth = way == "hnsw" or worth_walking(k, count)
+        if worth if passing is None else passing.worth_walking(k):
+            graph = self._walkable(count, len(queries), way)
         return view.search(queries, k, graph, passing)
+
+    def _unchanged(self) -> View | None:
+        """What was seen last, if it is so still."""
+        view = self._view
+        return view if view is not None and view.version == self._db.moment() else None
+
+    def vectors(self, ids: Collection[str] | None = None) -> tuple[tuple[str, ...], Rows]:
+        """See ``Store.vectors``."""
+        view = None if ids is None else self._unchanged()
+        known = view.vectors(ids) if view and ids is not None else None
+        return known or super().vectors(ids)
 
     def paths(self, ids: Collection[str], where: Where | None = None) -> dict[str, list[str]]:
         """See ``Store.paths``."""
+        view = None if where is not None else self._unchanged()
+        known = view.known_paths(ids) if view else None
+        if known is not None:
+            return known
         with self._db.snapshot() as db:
-            view = self._view
-            if where is None and view is not None and view.version == self._db.moment():
-                return view.paths(db, ids)
-            return passing_paths(db, ids, where)
+            view = None if where is not None else self._unchanged()
+            return view.paths(db, ids) if view else passing_paths(db, ids, where)
 
     def neighbours(
         self, ids: Sequence[str], k: int, progress: Progress

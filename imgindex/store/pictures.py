@@ -23,14 +23,17 @@ class KeptPictures:
     _db: Database
     _folder: Path
     _file: VectorFile | None
+    _pin: ModelPin | None = None
 
     def pinned(self) -> ModelPin | None:
         """See ``Store.pinned``."""
-        pin = self._db.get("model")
-        try:
-            return None if pin is None else ModelPin(**pin)
-        except TypeError as error:
-            raise self._db.damaged("its setting model is no model") from error
+        if self._pin is None:  # once there is one, it is for good
+            pin = self._db.get("model")
+            try:
+                self._pin = None if pin is None else ModelPin(**pin)
+            except TypeError as error:
+                raise self._db.damaged("its setting model is no model") from error
+        return self._pin
 
     def _count(self) -> int:
         return int(self._db.get("rows") or 0)

@@ -37,7 +37,7 @@ _ROWS_A_WALK = 64
 _DEVIATIONS = 3  # by which chance may leave fewer of the fetched rows than on average
 _FILTERS = 8
 _AS_WIDE = 64  # up to so many rows a walk costs the same
-_PATHS = 50_000  # pictures whose files are kept in mind; some 15 MB
+_PATHS = 200_000  # pictures whose files are kept in mind; some 60 MB
 
 
 def worth_walking(k: int, count: int) -> bool:
@@ -72,14 +72,17 @@ class View:
 
     Attributes:
         version: see ``Database.moment``.
+        change: see ``Database.change``.
         rows: float32 [n, d], every row that the database names; a memory map.
     """
 
     def __init__(self, db: Database, version: tuple[int, int], rows: Rows) -> None:
         """Look at the library inside a snapshot of ``version``."""
         self.version = version
+        self.change = db.change()
         self.rows = rows
         self._db = db
+        self._places: dict[str, int] | None = None
         self._names: list[str | None] | None = None
         self._looked_up = 0
         self._passing: OrderedDict[Where, Passing] = OrderedDict()
@@ -159,6 +162,24 @@ class View:
         while len(self._passing) > _FILTERS:
             self._passing.popitem(last=False)
         return kept
+
+    def vectors(self, ids: Collection[str]) -> tuple[tuple[str, ...], Rows] | None:
+        """See ``Store.vectors``; None as long as not every name is known."""
+        if self._names is None:
+            return None
+        if self._places is None:
+            self._places = {name: at for at, name in enumerate(self._names) if name is not None}
+        places = self._places
+        here = sorted(one for one in set(ids) if one in places)
+        return tuple(here), self.rows[[places[one] for one in here]]
+
+    def known_paths(self, ids: Collection[str]) -> dict[str, list[str]] | None:
+        """The same as ``paths``, where nothing has to be looked up for it; else None."""
+        known = self._paths
+        try:
+            return {picture_id: [*paths] for picture_id in ids if (paths := known[picture_id])}
+        except KeyError:
+            return None
 
     def paths(self, db: sqlite3.Connection, ids: Collection[str]) -> dict[str, list[str]]:
         """Present files of each picture, see ``Store.paths``; inside a snapshot of its version."""

@@ -67,38 +67,41 @@ class Pool:
 
 
 class Batcher(Generic[Asked, Answer]):
-    """One thread that works through requests in batches.
+    """A few threads that work through requests in batches.
 
     Attributes:
         most: how many requests a batch may have.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a setting of its own, by keyword
         self,
         name: str,
         work: Callable[[Sequence[Asked]], Sequence[Answer | Exception]],
         *,
         most: int,
         room: int,
+        threads: int = 1,
         seen: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Wait for requests.
 
         Args:
-            name: of the thread.
+            name: of the threads.
             work: answers a batch in its order; an exception in place of an answer is that one
                 request's, one that is raised is everybody's.
             most: how many requests a batch may have.
             room: how many may wait.
+            threads: how many batches may be worked on at once.
             seen: told the size of every batch.
         """
-        self._executor = ThreadPoolExecutor(1, f"imgindex-{name}")
+        self._executor = ThreadPoolExecutor(threads, f"imgindex-{name}")
+        self._threads = threads
         self._work = work
         self.most = most
         self._room = room
         self._seen = seen
         self._waiting: deque[tuple[Asked, asyncio.Future[Answer]]] = deque()
-        self._running: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
 
     @property
     def waiting(self) -> int:
@@ -116,8 +119,9 @@ class Batcher(Generic[Asked, Answer]):
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((asked, answer))
-        if self._running is None:
-            self._running = loop.create_task(self._run())
+        if len(self._running) < self._threads:
+            task = loop.create_task(self._run())
+            self._running.add(task)
         return await answer
 
     async def _run(self) -> None:
@@ -145,11 +149,10 @@ class Batcher(Generic[Asked, Answer]):
                         future.set_exception(answer)
                     else:
                         future.set_result(answer)
-        finally:
-            self._running = None
+        finally:  # at once: whoever asks now must know that nobody works
+            self._running = {one for one in self._running if one is not asyncio.current_task()}
 
     async def close(self) -> None:
-        """Answer what waits, and end the thread."""
-        if self._running is not None:
-            await self._running
+        """Answer what waits, and end the threads."""
+        await asyncio.gather(*self._running)
         self._executor.shutdown()

@@ -40,6 +40,7 @@ _WATCH = 0.5  # seconds between two looks for changes
 _SETTLED = 20  # looks without a change, after which the graph is brought up to date
 _AT_ONCE = 64  # searches in a batch
 _AT_ONCE_DEEP = 4
+_SEARCHING = 2  # batches of searches at once: one walks while another one is prepared
 _EMBEDDED = 8  # pictures in a batch, until the model says how many it wants
 _ADDED = 64
 _FETCHED = 8
@@ -130,7 +131,8 @@ class Service:
 
     def _searches(self, name: str, most: int) -> _Searches:
         seen = self.metrics.batch(name)
-        return Batcher(name, self._search, most=most, room=self.settings.room, seen=seen)
+        room = self.settings.room
+        return Batcher(name, self._search, most=most, room=room, threads=_SEARCHING, seen=seen)
 
     async def start(self) -> None:
         """Look for changes from now on, and load what the first requests need."""

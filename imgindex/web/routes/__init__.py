@@ -2,11 +2,12 @@
 
 from . import duplicates, groups, jobs, layers, map, meta, pictures, search  # noqa: A004 - a room
 
+# Looked through in this order: what is asked for most comes first.
 ROUTERS = (
-    meta.bare,
-    meta.router,
     search.router,
     pictures.router,
+    meta.bare,
+    meta.router,
     groups.router,
     duplicates.router,
     map.router,

@@ -21,7 +21,6 @@ from imgindex.web.uploads import Upload
 from .bodies import PICTURE, one_picture
 from .parameters import (
     ASKED,
-    Asked,
     BoxText,
     Filters,
     Id,
@@ -30,6 +29,8 @@ from .parameters import (
     Serving,
     SizeArgument,
     box_of,
+    matches_of,
+    service_of,
     wished,
 )
 
@@ -83,8 +84,10 @@ class SearchBody(Matches):
     responses={**example("search"), **documented(404)},
     openapi_extra=ASKED,
 )
-async def similar(picture_id: PictureArgument, asked: Asked, service: Serving) -> Json:
+async def similar(request: Request, picture_id: PictureArgument) -> Json:
     """Find neighbours of an indexed picture, or of a part of it; it finds itself first."""
+    # Without FastAPI's dependencies, which would cost a twentieth of the whole.
+    service, asked = service_of(request), matches_of(request)
     wish = await wished(service, asked, asked)
     found = PictureId(picture_id)
     if asked.box is None:
@@ -112,8 +115,9 @@ async def search(asked: SearchBody, service: Serving) -> Json:
     responses={**example("search"), **documented(413, 415)},
     openapi_extra=ASKED | PICTURE,
 )
-async def search_upload(request: Request, asked: Asked, service: Serving) -> Json:
+async def search_upload(request: Request, service: Serving) -> Json:
     """Find neighbours of a picture that need not be in the library; nothing of it is kept."""
+    asked = matches_of(request)
     wish = await wished(service, asked, asked)
     async with one_picture(request, service) as sent:
         name = await service.pool.run(content_id, sent.data)
