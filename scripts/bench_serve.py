@@ -2,11 +2,11 @@
 
     python scripts/bench_serve.py search                100,000 made pictures, searches by id
     python scripts/bench_serve.py upload FOLDER         pictures that are sent, against embedding
-    python scripts/bench_serve.py memory                whether it grows over 20,000 requests
+    python scripts/bench_serve.py memory                whether it grows over 80,000 requests
 
 Clients run in a process of their own and share the cores with the service, which writes its log of
 requests to a file. Made rows lie in groups of about 60, a fifth of them are noise; every request
-asks for another picture.
+asks for another picture where nothing else is said.
 """
 
 from __future__ import annotations
@@ -77,25 +77,30 @@ def made_library(work: Path, count: int) -> Path:
     return place
 
 
-def by_id(count: int, asked: int) -> list[bytes]:
-    """Requests for what looks like pictures drawn at random."""
-    drawn = np.random.default_rng(1).integers(0, count, asked)
-    return [get(f"/v1/pictures/{at:032x}/similar?k=20") for at in drawn.tolist()]
+def by_id(pictures: Sequence[int]) -> list[bytes]:
+    """Requests for what looks like some pictures."""
+    return [get(f"/v1/pictures/{at:032x}/similar?k=20") for at in pictures]
 
 
-def search(work: Path, count: int, seconds: float) -> None:
-    """Searches by id: answers a second and how long they take, by clients."""
+def search(work: Path, count: int) -> None:
+    """Searches by id: answers a second and how long they take, by clients.
+
+    Every picture is asked for once, so that no answer was given before; and some once more.
+    """
+    turns = [(clients, turn) for turn in range(_ROUNDS) for clients in _CLIENTS]
+    parts = np.array_split(np.random.default_rng(1).permutation(count), len(turns) + 1)
     with served(made_library(work, count), work) as (port, _):
-        requests = by_id(count, 20_000)
-        load(port, requests, 8, most=2000, seconds=seconds)
-        rates: dict[int, list[float]] = {clients: [] for clients in _CLIENTS}
-        for turn in range(_ROUNDS):
-            for clients in np.random.default_rng(turn).permutation(_CLIENTS).tolist():
-                found = load(port, requests, clients, most=10**9, seconds=seconds)
-                rates[clients].append(found.rate)
-                print(f"search by id, {clients} clients: {found.line()}", flush=True)
-        for clients, some in rates.items():
-            print(f"median, {clients} clients: {statistics.median(some):,.0f} a second")
+        known = by_id(parts.pop().tolist())
+        load(port, known, 8, most=len(known), seconds=999)
+        rates: dict[str, list[float]] = {}
+        for clients, turn in turns:
+            requests = by_id(parts.pop().tolist())
+            for name, asked in (("new", requests), ("asked before", known)):
+                found = load(port, asked, clients, most=len(asked), seconds=999)
+                rates.setdefault(f"{clients} clients, {name}", []).append(found.rate)
+                print(f"round {turn}, {clients} clients, {name}: {found.line()}", flush=True)
+        for name, some in rates.items():
+            print(f"median, {name}: {statistics.median(some):,.0f} a second")
 
 
 def upload(folder: Path, work: Path, model: str, seconds: float) -> None:
@@ -154,15 +159,15 @@ def compared(library: Library, bodies: Sequence[bytes], ask: Callable[[], object
 def memory(work: Path, count: int) -> None:
     """Resident memory after every thousand of many requests."""
     with served(made_library(work, count), work) as (port, process):
-        requests = by_id(count, 20_000)
-        load(port, requests, 8, most=4000, seconds=999)
-        sizes = [resident(process)]
-        for _ in range(_SOAK // 2000):
-            load(port, requests, 8, most=2000, seconds=999)
+        drawn = np.random.default_rng(1).integers(0, count, 4 * _SOAK).reshape(-1, 2000)
+        sizes = []
+        for some in drawn.tolist():
+            load(port, by_id(some), 8, most=2000, seconds=999)
             sizes.append(resident(process))
         print("resident, MB:", " ".join(f"{size / 1e6:.0f}" for size in sizes))
-        grown = (sizes[-1] - sizes[0]) / sizes[0]
-        print(f"grown by {grown:.1%} over {_SOAK:,} requests")
+        half = len(sizes) // 2
+        grown = (sizes[-1] - sizes[half]) / sizes[half]
+        print(f"grown by {grown:.1%} over the last {2 * _SOAK:,} of {4 * _SOAK:,} requests")
 
 
 def resident(process: int) -> int:
@@ -185,7 +190,7 @@ def main() -> None:
         work.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("IMGINDEX_HOME", str(work / "home"))
         if asked.what == "search":
-            search(work, asked.pictures, asked.seconds)
+            search(work, asked.pictures)
         elif asked.what == "memory":
             memory(work, asked.pictures)
         elif asked.folder is None:
