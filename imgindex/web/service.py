@@ -38,7 +38,7 @@ _Searches: TypeAlias = "Batcher[tuple[Query, Wish], SearchResult | QueryFailure]
 
 _WATCH = 0.5  # seconds between two looks for changes
 _SETTLED = 20  # looks without a change, after which the graph is brought up to date
-_AT_ONCE = 64  # searches in a batch
+_AT_ONCE = 16  # searches in a batch; larger ones are hardly quicker, and others wait longer
 _AT_ONCE_DEEP = 4
 _SEARCHING = 2  # batches of searches at once: one walks while another one is prepared
 _EMBEDDED = 8  # pictures in a batch, until the model says how many it wants
