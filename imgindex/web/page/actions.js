@@ -1,7 +1,7 @@
 /** What can be done with selected pictures. */
 
-import { post, takeBack } from "./api.js";
-import { ask, copyText, counted, toast } from "./dom.js";
+import { splitOff } from "./deciding.js";
+import { copyText, counted, toast } from "./dom.js";
 import { addToSearch, AWAY, searchFor, term } from "./terms.js";
 
 const MOST_TERMS = 24; // more say little, and an address holds only so many
@@ -12,25 +12,12 @@ function few(items) {
   return ids(items).slice(0, MOST_TERMS);
 }
 
-async function group(items) {
-  const name = await ask("New group", {
-    label: "Name (may be left empty)",
-    optional: true,
-    yes: "Make the group",
-    hint: `${counted(items.length, "picture")} will form a group of their own.`,
-  });
-  if (name === null) return false;
-  const made = await post("/v1/groups", { pictures: ids(items), name: name || null });
-  toast(`Group of ${counted(items.length, "picture")} made`, { undo: () => takeBack(made.number) });
-  return true;
-}
-
 /** For the `actions` of a grid. */
 export const usualActions = [
   { label: "Search with these", icon: "search", act: (items) => searchFor(few(items).map((id) => term(id))) },
   { label: "Add to search", icon: "plus", act: (items) => addToSearch(few(items)) },
   { label: "Steer away", icon: "minus", act: (items) => addToSearch(few(items), AWAY) },
-  { label: "New group", icon: "groups", act: group },
+  { label: "New group", icon: "groups", act: async (items) => (await splitOff(ids(items))) !== null },
   {
     label: "Copy paths",
     icon: "copy",
