@@ -42,6 +42,7 @@ _FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+expect.set_options(timeout=30_000)
 _SIZES = {"phone": (360, 740), "laptop": (1280, 800), "screen": (2560, 1440)}
 
 
@@ -58,7 +59,7 @@ def page(browser: Browser) -> Iterator[Page]:
     """A window whose console must stay empty."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     opened = context.new_page()
-    opened.set_default_timeout(20_000)
+    opened.set_default_timeout(60_000)  # machines may be busy
     said: list[str] = []
     opened.on("console", lambda one: said.append(f"{one.type}: {one.text}"))
     opened.on("pageerror", lambda error: said.append(f"error: {error}"))
@@ -197,6 +198,7 @@ def test_a_name_survives_reload_and_grouping_anew(page: Page, photos: Served) ->
 def test_copies_are_reviewed_by_keyboard(page: Page, photos: Served) -> None:
     page.goto(f"{photos.url}/#/duplicates")
     expect(page.get_by_text(re.compile("of 4")).first).to_be_visible()
+    expect(page.get_by_role("button", name="Not copies")).to_be_enabled()
     with page.expect_response(re.compile("/v1/decisions")) as answered:
         page.keyboard.press("n")
     assert answered.value.status == 201
@@ -229,6 +231,7 @@ def test_a_map_of_20000_pictures_pans(page: Page, many: Served) -> None:
 @needs_photos
 def test_an_outline_on_the_map_makes_a_group(page: Page, photos: Served) -> None:
     before = httpx.get(f"{photos.url}/v1/groups").json()["groups"]
+    decided = httpx.get(f"{photos.url}/v1/decisions").json()
     page.goto(f"{photos.url}/#/map")
     page.locator("[data-drawn]").wait_for()
     page.keyboard.down("Shift")
@@ -251,7 +254,7 @@ def test_an_outline_on_the_map_makes_a_group(page: Page, photos: Served) -> None
     page.get_by_role("button", name="Undo").click()
     expect(row).to_have_count(0)
     assert httpx.get(f"{photos.url}/v1/groups").json()["groups"] == before
-    assert httpx.get(f"{photos.url}/v1/decisions").json() == []
+    assert httpx.get(f"{photos.url}/v1/decisions").json() == decided
 
 
 @needs_photos

@@ -37,12 +37,14 @@ class Duplicates {
     const { library, service, pictures } = await status();
     Object.assign(this, { service, pictures, review: new Review(library) });
     this.main.append(h("div", { class: "head" }, heading, h("div", { class: "reviewed" }, this.count, this.bar), this.tools), this.notices, this.stage, this.strip);
-    await this.load();
-    const job = await activeJob("duplicates", this.signal).catch(() => null);
-    if (job) this.#follow(job);
+    // Before anything is seen: whoever sees a set may press a key.
+    this.sets = [];
     live.addEventListener("job", ({ detail }) => detail.kind === "duplicates" && this.#follow(detail), { signal: this.signal });
     addEventListener("keydown", (event) => this.#key(event), { signal: this.signal });
     addEventListener("keyup", (event) => event.key === "f" && this.over?.flip(false), { signal: this.signal });
+    await this.load();
+    const job = await activeJob("duplicates", this.signal).catch(() => null);
+    if (job) this.#follow(job);
   }
 
   /** The query of the address has changed. */

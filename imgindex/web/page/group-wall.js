@@ -37,7 +37,7 @@ class Wall {
     Object.assign(this, { main, signal, query });
     this.tiles = new Map();
     this.list = h("ul", { class: "wall" });
-    this.selection = new Selection((group) => group.id, [{ label: "Merge", icon: "groups", act: (groups) => this.#merge(groups) }], () => this.#mark());
+    this.selection = new Selection([{ label: "Merge", icon: "groups", act: (groups) => this.#merge(groups) }], () => this.#mark());
     this.selection.bar.setAttribute("aria-label", "Selected groups");
     this.count = h("span", { class: "count" });
     this.find = h("input", { type: "search", placeholder: "Find a group", "aria-label": "Find a group by name or number", value: query.get("find") ?? "", oninput: () => this.#go() });
