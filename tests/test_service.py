@@ -1199,6 +1199,7 @@ def test_a_full_service_says_so_and_recovers(made: Made, monkeypatch: pytest.Mon
         go_on.wait(20)
         return plain(*args, **kwargs)
 
+    monkeypatch.setattr("imgindex.web.service._SEARCHING", 1)
     with (
         made.open() as library,
         inside(library, room=4) as opened,
