@@ -166,8 +166,16 @@ async def events(service: Serving) -> Response:
 
 
 def start(service: Service, body: IndexJob | ClusterJob | DuplicatesJob | MapJob) -> Job:
-    """Have a job done as soon as nothing else runs."""
-    return service.jobs.begin(body.kind, _work(service, body), body.model_dump(exclude={"kind"}))
+    """Have a job done as soon as nothing else runs; whoever hears of its end sees what it did."""
+    work = _work(service, body)
+
+    def done(progress: Progress) -> Any:
+        try:
+            return work(progress)
+        finally:
+            service.snapshots.anew()
+
+    return service.jobs.begin(body.kind, done, body.model_dump(exclude={"kind"}))
 
 
 def _stream(service: Service, job_id: str | None) -> Response:
