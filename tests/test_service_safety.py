@@ -92,9 +92,21 @@ def hasty(filled: Path, model_file: Path) -> Iterator[Inside]:
         yield made
 
 
+_CLIENTS: list[httpx.Client] = []
+
+
 def bare(made: Inside, **options: Any) -> httpx.Client:
-    """A client that presents nothing."""
-    return httpx.Client(base_url=made.client.base_url, trust_env=False, timeout=60, **options)
+    """A client that presents nothing; it is closed when the test ends."""
+    client = httpx.Client(base_url=made.client.base_url, trust_env=False, timeout=60, **options)
+    _CLIENTS.append(client)
+    return client
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while _CLIENTS:
+        _CLIENTS.pop().close()
 
 
 def refused(answer: httpx.Response, status: int) -> str:
