@@ -13,6 +13,8 @@ import os
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
+from .addresses import is_address, lies_in
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
@@ -65,11 +67,15 @@ def told(place: str, files: int) -> str:
 
 
 def _lies_in(path: str, place: str) -> bool:
+    if is_address(place):
+        return lies_in(path, [place])
     return path == place or path.startswith(place.rstrip(os.sep) + os.sep)
 
 
 def _below(paths: list[str], place: str) -> list[str]:
     """Those of sorted paths that are a place or lie below it."""
+    if is_address(place):
+        return [path for path in paths if lies_in(path, [place])]
     base = place.rstrip(os.sep) + os.sep
     at = bisect_left(paths, base)
     end = bisect_left(paths, base[:-1] + chr(ord(os.sep) + 1))

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
-from . import scan
+from . import addresses, scan
 from .ahead import ahead
 from .errors import LibraryNotFoundError, PictureError, QueryError, SettingError
 from .records import STANDARD_INPUT, PictureId, Term, worded
@@ -317,8 +317,8 @@ def _from_id(store: Store, text: str) -> tuple[str, Rows]:
         if not here:
             raise QueryError(_unknown(text))
         return here[0], rows[0]
-    if _WEB.match(text):
-        raise QueryError(f"{text} lies on the web; fetch it with: imgindex search --allow-url")
+    if addresses.is_address(text):
+        return _from_address(store, text)
     if os.path.isdir(absolute(text)):  # noqa: PTH112 - as in _is_file
         raise QueryError(f"{text} is a folder; give one picture")
     if not _ID.fullmatch(text):
@@ -332,6 +332,17 @@ def _from_id(store: Store, text: str) -> tuple[str, Rows]:
     if row is None:
         raise QueryError(f"the picture {ids[0]} is gone; look again")
     return ids[0], row
+
+
+def _from_address(store: Store, text: str) -> tuple[str, Rows]:
+    """The picture that was indexed from an address; nothing is asked there."""
+    found = [one.id for one in store.files([text]) if one.path == text and one.id is not None]
+    row = store.vector(found[0]) if found else None
+    if row is not None:
+        return found[0], row
+    if _WEB.match(text):
+        raise QueryError(f"{text} lies on the web; fetch it with: imgindex search --allow-url")
+    raise QueryError(f"{text} is not indexed; index it, or give a file")
 
 
 def _first_file(resources: Resources, picture_id: str) -> tuple[str, bytes] | None:

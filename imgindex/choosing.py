@@ -10,6 +10,8 @@ of these that knows a name decides: the ``Choice``, then the nearest ignore file
 from __future__ import annotations
 
 import os
+import re
+import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -30,6 +32,8 @@ NO_MEDIA = ".nomedia"
 MARKS = frozenset((IGNORE_FILE, NO_MEDIA))
 
 _LARGEST_IGNORE_FILE = 1 << 20  # bytes
+
+_MOST_STARS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,10 @@ class Chooser:
         return True
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe is not waited at
+
+
 def _start(folder: str) -> int:
     return len(folder.rstrip(os.sep)) + 1
 
@@ -187,18 +195,34 @@ def _spec(patterns: Sequence[str]) -> GitIgnoreSpec | None:
 def _read(folder: str) -> GitIgnoreSpec | None:
     """The patterns of a folder's ignore file; None if there is none, or nothing in it."""
     try:
-        with open(os.path.join(folder, IGNORE_FILE), "rb") as file:  # noqa: PTH123 - as above
+        with open(os.path.join(folder, IGNORE_FILE), "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise PictureError(f"its {IGNORE_FILE} is not understood: it is no file")
             data = file.read(_LARGEST_IGNORE_FILE + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     if len(data) > _LARGEST_IGNORE_FILE:
         raise PictureError(f"its {IGNORE_FILE} is not understood: over the limit of 1 MiB")
     lines = os.fsdecode(data.removeprefix(b"\xef\xbb\xbf")).splitlines()
+    if endless := next((one for one in lines if _stars(one) > _MOST_STARS), None):
+        raise PictureError(
+            f"its {IGNORE_FILE} is not understood: over {_MOST_STARS} stars in {endless[:60]!r}"
+        )
     try:
         spec = _compiled(lines)
     except ValueError as error:
         raise PictureError(f"its {IGNORE_FILE} is not understood: {error}") from error
     return spec if any(one.include is not None for one in spec.patterns) else None
+
+
+def _stars(line: str) -> int:
+    """How many stars of a pattern multiply the time that a name takes by the name's length.
+
+    Whoever wrote the file may mean to keep us at it for ever. A star at the end costs nothing, nor
+    does "**/" at the beginning.
+    """
+    pattern = line.strip().removeprefix("!").removeprefix("**/").rstrip("/").rstrip("*")
+    return 0 if line.startswith("#") else len(re.findall(r"\*+", pattern))
 
 
 def _compiled(lines: Sequence[str]) -> GitIgnoreSpec:

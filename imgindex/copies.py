@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from . import scan
+from .addresses import is_address
 from .errors import QueryError, SettingError
 from .records import Copy, CopyKind, DuplicateSet, Skipped
 
@@ -241,6 +242,12 @@ def _there(files: Sequence[IndexedFile], changed: list[Skipped]) -> Iterator[Ind
     if len(files) > 1:
         files = sorted(files, key=lambda one: (os.path.islink(one.path), one.path))  # noqa: PTH114 - no Path for each
     for file in files:
+        if is_address(file.path):
+            if scan.look(file.path) == (file.path, file.size, file.mtime_ns):
+                yield file
+            else:
+                changed.append(Skipped(file.path, "has changed since it was indexed; index again"))
+            continue
         try:
             status = os.stat(file.path)  # noqa: PTH116 - as above
         except (OSError, ValueError):

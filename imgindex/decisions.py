@@ -61,7 +61,9 @@ def decide(
     different = tuple(dict.fromkeys(pictures))
     if kind not in {"name", "cover"} and len(different) < 2:  # noqa: PLR2004 - one alone is neither
         wanted = "a group" if kind == "form" else kind
-        raise SettingError(f"name two different pictures or more to be {wanted}")
+        raise SettingError(
+            f"name two different pictures or more to be {wanted}; files of the same bytes are one"
+        )
     with _numbering:
         if kind in {"name", "cover"}:
             for old in store.decisions():

@@ -261,11 +261,9 @@ class _Look:
 
     def name(self, picture_id: str) -> str | None:
         """The name of a picture's pixels; None where it cannot be told, or there are more."""
-        from . import pixels
-
         try:
             data = self._held(picture_id)
-            return None if pixels.pages(data) > 1 else self._resources.digest(data)
+            return None if self._resources.several(data) else self._resources.digest(data)
         except PictureError:
             return None
 
@@ -299,7 +297,6 @@ class _Look:
 
     def _small(self, picture_id: str) -> Pixels | None:
         """A picture small; None if its file shows several, of which this is but the first."""
-        from . import pixels
         from .duplicates import ALIGNED_SIDE
 
         with self._turn:
@@ -308,7 +305,7 @@ class _Look:
                 return self._open[picture_id]
         data = self._held(picture_id)
         try:
-            several = pixels.pages(data) > 1
+            several = self._resources.several(data)
             small = None if several else self._resources.small(data, ALIGNED_SIDE)
         except PictureError as error:
             self._note(picture_id, error)

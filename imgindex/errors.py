@@ -11,6 +11,7 @@
     │   ├── ModelMismatchError    the library was built with another model
     │   └── DownloadError         official weights could not be fetched
     ├── DeviceError           the processor asked for cannot be used
+    ├── EngineError           the machines that were to compute cannot be used
     ├── StoreError
     │   ├── LibraryNotFoundError  there is no library at that place
     │   ├── LibraryBusyError      another process is writing to it
@@ -66,6 +67,10 @@ class DownloadError(ModelError):
 
 class DeviceError(ImgindexError):
     """The processor asked for cannot be used here."""
+
+
+class EngineError(ImgindexError):
+    """The engine is not installed, its cluster does not answer, or failed."""
 
 
 class StoreError(ImgindexError):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .export import Kind, Link
     from .mapping import MapReport
-    from .records import Change, Chart, Decision, ExportReport, Member, Progress, Space
+    from .records import Change, Chart, Decision, Engine, ExportReport, Member, Progress, Space
     from .resources import Resources
     from .telling import GroupReport
 
@@ -48,6 +48,8 @@ class Grouped:
         min_samples: int = 5,
         space: Space = "neighbourhood",
         anew: bool = False,
+        engine: Engine = "local",
+        address: str | None = None,
         progress: Progress = no_progress,
     ) -> Grouping:
         """Discover groups by HDBSCAN, and keep the grouping.
@@ -65,7 +67,12 @@ class Grouped:
                 as people see them; or ``descriptor``, the embeddings as they are: faithful to
                 their cosines, and on photos mostly a few large groups and noise.
             anew: begin as if there were no grouping yet; ids are kept all the same.
-            progress: stages ``neighbours``, ``neighbourhood``, ``distances``, ``spanning tree``.
+            engine: who looks for neighbours and, in the descriptors, for the spanning tree: this
+                process, or with ``ray`` a cluster, which needs a library on Milvus. This process
+                holds every vector in either case.
+            address: of the cluster; see ``imgindex.distributed.session``.
+            progress: stages ``neighbours``, ``neighbourhood``, ``distances``, ``ranges``,
+                ``spanning tree``.
 
         Returns:
             The grouping; ``labels`` has the ids of groups, -1 for noise.
@@ -74,6 +81,7 @@ class Grouped:
             SettingError: a setting is out of range.
             GroupingError: there are no pictures.
             LibraryNotFoundError: there is no library.
+            EngineError: the cluster cannot be used.
         """
         return cluster(
             self._resources,
@@ -82,6 +90,8 @@ class Grouped:
             min_samples=min_samples,
             space=space,
             anew=anew,
+            engine=engine,
+            address=address,
             progress=progress,
         )
 

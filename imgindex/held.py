@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import closing
 from typing import TYPE_CHECKING, get_args
 
 from .errors import QueryError, SettingError
 from .records import Order, no_progress
+from .store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from .moving import CopyReport
     from .records import Progress, Where
     from .resources import Resources
+    from .store import Store
 
 
 class Held:
@@ -69,6 +74,33 @@ class Held:
             if unknown := set(ids) - store.has(ids):
                 raise QueryError(f"no indexed picture has the id {min(unknown)}")
             return store.remove(ids)
+
+    def copy(
+        self, target: str | os.PathLike[str] | Store, *, progress: Progress = no_progress
+    ) -> CopyReport:
+        """Bring the whole library to another place, of whichever kind; this one is only read.
+
+        Rows, groups, decisions and all else go along, and nothing is embedded again. What is there
+        already is not sent, so a copy that was stopped goes on where it was; until it is finished
+        nothing else can be done with it. In the end both are compared.
+
+        Args:
+            target: a folder or URL, as for ``Library``, or an open store.
+            progress: stages ``check``, ``copy``, ``index`` and ``compare``.
+
+        Raises:
+            LibraryNotFoundError: there is no library here, or nothing was ever added.
+            ModelMismatchError: the target was built with another model.
+            StoreError: the target holds what this library does not.
+            LibraryBusyError: another process is writing to the target.
+        """
+        from .moving import copy
+
+        source, _ = self._resources.filled()
+        if not isinstance(target, str | os.PathLike):
+            return copy(source, target, progress)
+        with closing(open_store(target, create=True)) as opened:
+            return copy(source, opened, progress)
 
     def settle(self, progress: Progress = no_progress) -> None:
         """Bring the graph up to date with pictures that ``add`` left out of it.

@@ -6,35 +6,32 @@ bytes that the library has are never embedded again, whatever path they turn up 
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from . import absent, pixels, regrouping, scan
+from . import absent, addresses, pixels, regrouping, scan
 from .ahead import ahead
 from .choosing import Chooser
-from .errors import (
-    LibraryNotFoundError,
-    MissingExtraError,
-    ModelFileError,
-    PictureError,
-    PictureTooLargeError,
-)
-from .records import AddReport, Found, IndexedFile, Paired, Picture, Skipped
+from .errors import LibraryNotFoundError, SettingError
+from .manifests import read as read_manifest
+from .readings import blank, embed, read
+from .records import AddReport, Found, IndexedFile, Paired, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from .records import Choice, Pixels, Progress, Rows
+    from .readings import Reading
+    from .records import Choice, Engine, Progress, Rows
     from .resources import Resources
     from .store import Store
 
 _FILES_A_COMMIT = 512  # so that many copies of known pictures cost few transactions
 _FILES_A_REPORT = 1000
+_LOOKS = 32  # at files elsewhere, at once
+_ASKED_BY_NAME = 100  # places that a store is asked about one by one
 
 
 def index(  # noqa: PLR0913 - what the callers of Library.add and watching choose
@@ -46,38 +43,45 @@ def index(  # noqa: PLR0913 - what the callers of Library.add and watching choos
     choice: Choice | None = None,
     ready: Callable[[Found], bool] | None = None,
     settle: bool = True,
+    manifest: bool = False,
+    engine: Engine = "local",
+    address: str | None = None,
 ) -> AddReport:
     """Bring the store up to date with what lies under the roots; see ``Library.add``.
 
     Files that are not ``ready`` to be read are left as they are known.
     """
     started = time.perf_counter()
-    places = [
-        os.path.abspath(os.path.expanduser(root))  # noqa: PTH111 - Path's raises for unknown users
-        for root in roots
-    ]
+    if engine == "ray":
+        from . import distributed
+
+        distributed.require(resources.settings.library)
+    elif address is not None:
+        raise SettingError("an address of a cluster needs the engine ray: give --engine ray")
     chooser = Chooser(choice)
-    here, unreachable = _walkable(resources, places)
-    walk = scan.walk(here, pixels.SUFFIXES, chooser)
+    places, walk = (_listed if manifest else _walked)(resources, roots, chooser)
     pin = resources.settle_model()
     store = resources.store(create=True)
     with store.writing():
         store.pin(pin)
-        run = Run(store, {file.path: file for file in store.files(places)})
-        run.meet(chain(unreachable, walk), progress)
-        if gone := run.walked(places, chooser, prune=prune):
+        run = Run(store, {file.path: file for file in _known(store, places)})
+        run.meet(walk, progress)
+        if gone := run.walked(places, chooser, prune=prune, listed=manifest):
             store.mark_missing(gone)
         run.put_off(pixels.lacking(), ready)
         embedding = time.perf_counter()
-        if run.todo:
-            _embed(resources, run, progress)
+        computed = _Computed()
+        if run.todo and engine == "ray":
+            computed = _embed_afar(resources, run, progress, address)
+        elif run.todo:
+            computed = _embed(resources, run, progress)
         seconds = time.perf_counter() - embedding
         if prune:
             store.prune()
         store.refresh(progress, lazily=not settle)
-        if run.todo:
-            regrouping.join(store, progress)
-    loaded = resources.loaded if run.added else None
+        regrouping.join(store, progress)  # also what a run left that was killed before it did
+    if not run.added:
+        computed = _Computed()
     return AddReport(
         added=run.added,
         reused=run.reused,
@@ -86,25 +90,54 @@ def index(  # noqa: PLR0913 - what the callers of Library.add and watching choos
         unchanged=run.unchanged,
         skipped=tuple(run.skipped),
         model=pin.name,
-        device=loaded.device if loaded else None,
+        device=computed.device,
         seconds=round(time.perf_counter() - started, 3),
         images_per_second=round(run.added / seconds, 3) if run.added else 0.0,
-        precision=loaded.precision if loaded else None,
-        note="; ".join(filter(None, [loaded.note if loaded else "", *run.notes()])),
+        precision=computed.precision,
+        note="; ".join(filter(None, [computed.note, *run.notes()])),
         paired=len(run.paired),
     )
 
 
+def _walked(
+    resources: Resources, roots: Sequence[str | os.PathLike[str]], chooser: Chooser
+) -> tuple[list[str], Iterable[Found | Skipped | Paired]]:
+    """The places to look at, and what is there."""
+    places = [scan.place(root) for root in roots]
+    here, unreachable = _walkable(resources, places)
+    return places, chain(unreachable, scan.walk(here, pixels.SUFFIXES, chooser))
+
+
+def _listed(
+    _resources: Resources, manifests: Sequence[str | os.PathLike[str]], _chooser: Chooser
+) -> tuple[list[str], Iterable[Found | Skipped | Paired]]:
+    """The files that manifests name, and what is there of them."""
+    names = chain.from_iterable(read_manifest(os.fspath(one)) for one in manifests)
+    places = list(dict.fromkeys(names))
+    return places, ahead(scan.look, places, threads=_LOOKS, depth=2 * _LOOKS)
+
+
+def _known(store: Store, places: Sequence[str]) -> Iterable[IndexedFile]:
+    """What the store knows of places and of all below them."""
+    if len(places) > _ASKED_BY_NAME:  # of a manifest
+        named = frozenset(places)
+        return (file for file in store.files() if file.path in named)
+    if not any("::" in place for place in places):
+        return store.files(places)
+    # What lies in an archive has names that do not begin with the archive's.
+    return (file for file in store.files() if addresses.lies_in(file.path, places))
+
+
 def _walkable(resources: Resources, places: list[str]) -> tuple[list[str], list[Skipped]]:
     """The places less those that are not there and held files; and which of these may be there."""
-    gone = {place for place in places if not os.path.lexists(place)}
+    gone = {place for place in places if not scan.there(place)}
     if not gone:
         return places, []
     try:
         store = resources.store()
     except LibraryNotFoundError:
         return places, []
-    gone = {place for place in gone if store.files([place])}
+    gone = {place for place in gone if any(_known(store, [place]))}
     unreachable = [
         met
         for place in places
@@ -115,7 +148,15 @@ def _walkable(resources: Resources, places: list[str]) -> tuple[list[str], list[
     return [place for place in places if place not in gone], unreachable
 
 
-def _embed(resources: Resources, run: Run, progress: Progress) -> None:
+class _Computed(NamedTuple):
+    """What embedded: see ``AddReport``."""
+
+    device: str | None = None
+    precision: str | None = None
+    note: str = ""
+
+
+def _embed(resources: Resources, run: Run, progress: Progress) -> _Computed:
     """Read and decode, embed, and keep what is to do: each step works while the next one does."""
     size = resources.embedder().batch
     progress("embed", 0, len(run.todo))
@@ -123,7 +164,7 @@ def _embed(resources: Resources, run: Run, progress: Progress) -> None:
     with (
         closing(
             ahead(
-                lambda found: _read(resources, found),
+                lambda found: read(resources, found),
                 run.todo,
                 threads=os.cpu_count() or 1,
                 depth=2 * size,  # the next batch is decoded while this one is embedded
@@ -142,6 +183,40 @@ def _embed(resources: Resources, run: Run, progress: Progress) -> None:
             run.keep(batch, fresh, rows)
             done += len(batch)
             progress("embed", done, len(run.todo))
+    embedder = resources.embedder()
+    return _Computed(embedder.device, embedder.precision, embedder.note)
+
+
+def _embed_afar(
+    resources: Resources, run: Run, progress: Progress, address: str | None
+) -> _Computed:
+    """Have a cluster do it; only the books are kept here."""
+    from . import distributed
+
+    store = distributed.shareable(resources.store())
+    nothing = resources.encode([])
+    order = {found.path: at for at, found in enumerate(run.todo)}
+    first = len(run.skipped)
+    stored, done = set[str | None](), 0
+    told = set[_Computed]()
+    progress("embed", 0, len(run.todo))
+    with store.sharing() as right:
+        before = store.stats().vectors
+        with closing(distributed.embed_all(resources, run.todo, right, address)) as batches:
+            for batch in batches:
+                new = {one.id: one for one in batch.readings if one.picture is not None}
+                fresh = [one for name, one in new.items() if name not in stored]
+                stored |= new.keys()
+                run.keep(batch.readings, fresh, nothing)
+                if batch.note:
+                    store.settled(batch.note)
+                    told.add(_Computed(batch.device, batch.precision, batch.remark))
+                done += len(batch.readings)
+                progress("embed", done, len(run.todo))
+        run.recount(store.stats().vectors - before)
+    run.skipped[first:] = sorted(run.skipped[first:], key=lambda one: order.get(one.path, -1))
+    columns = zip(*told, strict=True)
+    return _Computed(*(", ".join(sorted({one for one in some if one})) for some in columns))
 
 
 def _batches(readings: Iterable[Reading], size: int) -> Iterator[list[Reading]]:
@@ -161,67 +236,9 @@ def _embedded(
     resources: Resources, run: Run, batch: list[Reading]
 ) -> tuple[list[Reading], list[Reading], Rows]:
     """Embed what is new in a batch; those that the model finds nothing in become unreadable."""
-    fresh = run.fresh(batch)
-    rows = resources.encode([one.pixels for one in fresh if one.pixels is not None])
-    good = [not math.isnan(row[0]) for row in rows]
-    if not any(good) and len(good) > 1:
-        raise ModelFileError(
-            f"the model gave no usable numbers for any of {len(good)} pictures, the first of them "
-            f"{fresh[0].found.path}; its file may be damaged: import or pull it again"
-        )
-    run.empty.update(item.id for item, fine in zip(fresh, good, strict=True) if not fine)
-    reason = "the model finds nothing in it"
-    return (
-        [Reading(item.found, reason=reason) if item.id in run.empty else item for item in batch],
-        [item for item in fresh if item.id not in run.empty],
-        rows[good],
-    )
-
-
-def _read(resources: Resources, found: Found) -> Reading:
-    """Read one file; called in threads."""
-    try:
-        met, data = resources.load(found.path)
-    except PictureError as error:
-        return Reading(found, reason=str(error))
-    picture_id = scan.content_id(data)
-    if resources.store().has([picture_id]):
-        return Reading(met, picture_id)
-    try:
-        decoded = resources.decode(data)
-    except PictureError as error:
-        lasting = not isinstance(error, PictureTooLargeError | MissingExtraError)
-        return Reading(met, reason=str(error), lasting=lasting)
-    picture = Picture(
-        picture_id,
-        decoded.width,
-        decoded.height,
-        decoded.format,
-        decoded.taken,
-        decoded.sketch,
-    )
-    return Reading(met, picture_id, picture, decoded.pixels)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reading:
-    """What came of reading one file.
-
-    Attributes:
-        found: the file, as it was when it was read.
-        id: its content's id; None if it could not be read as a picture.
-        picture: what it holds; None if the library has that picture already.
-        pixels: uint8 [s, s, 3], with ``picture``.
-        reason: why it could not be read.
-        lasting: the reason lies in the bytes, so it need not be tried again.
-    """
-
-    found: Found
-    id: str | None = None
-    picture: Picture | None = None
-    pixels: Pixels | None = None
-    reason: str | None = None
-    lasting: bool = False
+    fresh, rows, empty = embed(resources, run.fresh(batch))
+    run.empty |= empty
+    return blank(batch, run.empty), fresh, rows
 
 
 class Run:
@@ -299,15 +316,22 @@ class Run:
             for path in paths
         )
 
-    def walked(self, roots: Sequence[str], chooser: Chooser, *, prune: bool) -> set[str]:
+    def walked(
+        self, roots: Sequence[str], chooser: Chooser, *, prune: bool, listed: bool = False
+    ) -> set[str]:
         """End the walk; the paths that are to leave the results.
 
         Args:
             roots: what was to be walked.
             chooser: what of it was taken.
             prune: believe that files are gone where a share may be away.
+            listed: the roots were files, each looked at.
         """
         failed = [one.path for one in self.skipped if one.path not in self._seen]
+        if listed:
+            # Each of them failed for itself; that all did may be their folder's fault.
+            shared = os.path.commonprefix(roots)  # noqa: RUF071 - cut at a folder, and of addresses
+            failed, roots = [], [shared.rpartition(os.sep)[0] or os.sep]
         there = self._seen.copy()
         for path in sorted(self._known.keys() - self._seen):
             file = self._known[path]
@@ -315,6 +339,7 @@ class Run:
             # name here, below a folder that cannot be read just now, or under a name that only an
             # argument gave.
             if file.missing:
+                self._gone_copy(path, file)  # it may turn up in this run
                 continue
             met = scan.look(path)
             if isinstance(met, Found):
@@ -325,14 +350,18 @@ class Run:
                     self.todo.append(met)
             elif scan.vanished(path):
                 self.gone.add(path)
-                if file.id is not None:
-                    self._gone_copies.setdefault(file.id, []).append(path)
+                self._gone_copy(path, file)
             else:
                 there.add(path)
         if not prune:
             self._away = absent.away(self.gone, there, roots, failed)
             self.gone.difference_update(*self._away.values())
         return self.gone | self.left
+
+    def _gone_copy(self, path: str, file: IndexedFile) -> None:
+        """Note that a picture was at a path, if that has vanished."""
+        if file.id is not None and scan.vanished(path):
+            self._gone_copies.setdefault(file.id, []).append(path)
 
     def put_off(
         self, lacking: frozenset[str], ready: Callable[[Found], bool] | None = None
@@ -382,7 +411,7 @@ class Run:
         Args:
             batch: everything that was read.
             fresh: what ``fresh`` gave for it.
-            rows: float32 [len(fresh), d].
+            rows: float32 [len(fresh), d]; [0, d] if the pictures are stored already.
         """
         new = {id(item) for item in fresh}
         moved_from: list[str] = []
@@ -408,16 +437,26 @@ class Run:
             else:
                 counts["reused"] += 1
         pictures = [item.picture for item in fresh if item.picture is not None]
-        self._store.add(pictures, rows, files)
-        self._coming.difference_update(picture.id for picture in pictures)
-        if moved_from or outdated:
+        if moved_from or outdated:  # first: a run killed in between begins with the files again
             self._store.forget(moved_from + outdated)
+        self._store.add(pictures if len(rows) else [], rows, files)
+        self._coming.difference_update(picture.id for picture in pictures)
+        if moved_from:
             for paths in (self.gone, *self._away.values()):
                 paths.difference_update(moved_from)
         self.skipped += skipped
         self.added += counts["added"]
         self.reused += counts["reused"]
         self.moved += counts["moved"]
+
+    def recount(self, added: int) -> None:
+        """Correct what was counted of work that may have been done twice.
+
+        Args:
+            added: how many pictures have come in truth.
+        """
+        self.reused -= added - self.added
+        self.added = added
 
     def _left_behind(self, picture_id: str, path: str) -> str | None:
         """A path that held this content and is gone, if there is one; each counts once."""

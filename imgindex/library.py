@@ -19,6 +19,7 @@ from .resources import Resources
 from .searching import Wanted, check_recall, search
 from .seen import Seen
 from .shown import Shown
+from .store import shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
     from .records import (
         AddReport,
         Choice,
+        Engine,
         Progress,
         SearchResult,
         Status,
         Way,
         Where,
     )
+    from .repairing import Repaired
     from .searching import RecallReport
     from .store import Store
     from .watching import Round
@@ -62,6 +65,7 @@ class Library(Grouped, Copied, Held, Queried, Seen, Shown):
         model: str | os.PathLike[str] | None = None,
         device: str | None = None,
         max_megapixels: float | None = None,
+        isolate: bool = False,
     ) -> None:
         """Name a library; it is opened when it is first used, and made by the first ``add``.
 
@@ -71,11 +75,15 @@ class Library(Grouped, Copied, Held, Queried, Seen, Shown):
             model: name or file of a model; None for the library's own, else a trained one.
             device: ``auto``, ``cpu``, ``openvino``, ``cuda``, ``cuda:N`` or ``tensorrt``.
             max_megapixels: the largest picture to decode; None derives it from the memory.
+            isolate: decode in processes of their own, so that a picture which crashes its decoder,
+                or takes too long or too much memory, is skipped like any that cannot be read; see
+                ``imgindex.isolation``.
 
         Raises:
-            SettingError: a setting is out of range or the settings file is broken.
+            SettingError: a setting is out of range or the settings file is broken, or this system
+                cannot isolate.
         """
-        self._resources = Resources(location, model, device, max_megapixels)
+        self._resources = Resources(location, model, device, max_megapixels, isolate=isolate)
 
     def __enter__(self) -> Self:
         """Use as a context manager, so that it is closed."""
@@ -95,17 +103,25 @@ class Library(Grouped, Copied, Held, Queried, Seen, Shown):
         """Where the library and its model are."""
         return self._resources.settings
 
+    @property
+    def place(self) -> str:
+        """Where the library is, as messages name it: without a server's token."""
+        return shown(self.settings.library)
+
     def close(self) -> None:
         """Let go of the library's files; a later call opens them again."""
         self._resources.close()
 
-    def add(
+    def add(  # noqa: PLR0913 - each is a setting of its own, by keyword
         self,
         roots: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
         *,
         prune: bool = False,
         choice: Choice | None = None,
         settle: bool = True,
+        manifest: bool = False,
+        engine: Engine = "local",
+        address: str | None = None,
         progress: Progress = no_progress,
     ) -> AddReport:
         """Index pictures: new and changed ones are embedded, all else is only looked at.
@@ -116,7 +132,8 @@ class Library(Grouped, Copied, Held, Queried, Seen, Shown):
         next one goes on from there.
 
         Args:
-            roots: folders, walked with all that lies below them, and files.
+            roots: folders, walked with all that lies below them, and files; also addresses of
+                such elsewhere (``s3://bucket/folder``, see ``imgindex.addresses``).
             prune: forget files that have vanished, and pictures that no file holds any more; also
                 where a folder has lost every file at once, which otherwise is taken for a share
                 that is away: then its files are kept, and the report's note says so.
@@ -126,6 +143,10 @@ class Library(Grouped, Copied, Held, Queried, Seen, Shown):
             settle: bring the graph up to date in the end. Otherwise that is put off until
                 ``settle``, or until so many pictures came that searching would suffer: those that
                 the graph lacks are compared one by one, and found all the same.
+            manifest: the roots are lists of files to index; see ``imgindex.manifests``.
+            engine: what reads and embeds: this process, or with ``ray`` a cluster, which needs
+                a library on Milvus and pictures under the same paths on all machines.
+            address: of the cluster; see ``imgindex.distributed.session``.
             progress: stages ``scan``, ``embed``, ``index`` and ``join``.
 
         Raises:
@@ -134,10 +155,21 @@ class Library(Grouped, Copied, Held, Queried, Seen, Shown):
             ModelMismatchError: another model is asked for than the library was built with.
             LibraryBusyError: another process is writing to the library.
             StoreError: the disk is full, or the library is damaged.
+            EngineError: the cluster cannot be used.
         """
         if isinstance(roots, str | os.PathLike):
             roots = [roots]
-        return index(self._resources, roots, progress, prune=prune, choice=choice, settle=settle)
+        return index(
+            self._resources,
+            roots,
+            progress,
+            prune=prune,
+            choice=choice,
+            settle=settle,
+            manifest=manifest,
+            engine=engine,
+            address=address,
+        )
 
     def watch(
         self,
@@ -357,6 +389,9 @@ class Library(Grouped, Copied, Held, Queried, Seen, Shown):
     def verify(self, progress: Progress = no_progress) -> list[str]:
         """Check the library's files against each other; each contradiction is a line.
 
+        Args:
+            progress: stage ``verify``.
+
         Raises:
             LibraryNotFoundError: there is none.
         """
@@ -364,3 +399,23 @@ class Library(Grouped, Copied, Held, Queried, Seen, Shown):
             return self._resources.store().verify(progress)
         except LibraryDamagedError as error:  # so badly that the check could not go on
             return [str(error)]
+
+    def repair(self, progress: Progress = no_progress) -> Repaired:
+        """Mend what ``verify`` finds, as far as the truth is still there.
+
+        The graph and the database's indexes are built anew, and what a killed run left is cut off.
+        A picture whose embedding is damaged is read and embedded again; where no file holds it any
+        more, it leaves the library and is named.
+
+        Args:
+            progress: stages ``verify``, ``repair`` and ``index``.
+
+        Raises:
+            LibraryNotFoundError: there is none.
+            LibraryBusyError: another process is writing to it.
+            LibraryDamagedError: the database itself cannot be mended.
+            ModelNotFoundError: pictures are to be embedded again, and the model is not here.
+        """
+        from .repairing import repair
+
+        return repair(self._resources, progress)

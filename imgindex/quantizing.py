@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import embed, models, pixels, scan
-from .errors import ImgindexError, ModelFileError, PictureError, SettingError
+from .errors import ImgindexError, ModelError, ModelFileError, PictureError, SettingError
 from .graph import brief
 from .precision import EIGHT, eight_bits
 from .records import Found, no_progress
@@ -78,7 +79,7 @@ def quantize(
     Raises:
         SettingError: the model is none of VGG16 in float, or there are too few pictures.
         ModelNotFoundError: it is not here.
-        ModelError: another model has that name.
+        ModelError: another model has that name, or the temporary folder is full.
     """
     path = models.resolve(model, folder)
     card = models.read_card(path)
@@ -93,9 +94,16 @@ def quantize(
         raise
     except Exception as error:  # ORT raises its own kinds, all direct children of Exception
         raise ModelFileError(f"cannot quantize {path}: {brief(error)}; import it again") from error
-    with tempfile.TemporaryDirectory() as place:
-        beside = Path(place) / f"{name}.onnx"
-        beside.write_bytes(small)
+    with ExitStack() as stack:
+        try:
+            place = stack.enter_context(tempfile.TemporaryDirectory())
+            beside = Path(place) / f"{name}.onnx"
+            beside.write_bytes(small)
+        except OSError as error:
+            raise ModelError(
+                f"cannot quantize {path}: no temporary folder takes {len(small):,} bytes "
+                f"({error.strerror or error}); make room, or name another folder in TMPDIR"
+            ) from error
         before, after, speeds = _both(path, beside, compared, progress)
     placed = models.put(name, small, folder)
     shared = [

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from .errors import GroupingError
+from .errors import GroupingError, SettingError
 from .records import NOISE, Group, Grouping, GroupingSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from .grouping import Before, Neighbours, Nest, Standing
-    from .records import Progress, Rows, Space
+    from .grouping.hdbscan import Propose, Span
+    from .records import Engine, Progress, Rows, Space
     from .resources import Resources
     from .store import Store
 
@@ -38,6 +40,8 @@ def cluster(  # noqa: PLR0913 - see Library.cluster
     min_samples: int,
     space: Space,
     anew: bool,
+    engine: Engine,
+    address: str | None,
     progress: Progress,
 ) -> Grouping:
     """Group every picture and keep the grouping; see ``Library.cluster``."""
@@ -45,6 +49,12 @@ def cluster(  # noqa: PLR0913 - see Library.cluster
 
     from . import grouping
 
+    if engine == "ray":
+        from .distributed import require
+
+        require(resources.settings.library)
+    elif address is not None:
+        raise SettingError("an address of a cluster needs the engine ray: give --engine ray")
     store, pin = resources.filled()
     ids, rows = store.vectors()
     if not ids:
@@ -55,14 +65,16 @@ def cluster(  # noqa: PLR0913 - see Library.cluster
     before = None
     if last is not None and last.ids and not anew and last.settings.space == space:
         before = _before(last, ids) if stale(last) is None else None
-    tree = grouping.grow(
-        rows,
-        min_samples=min_samples,
-        space=space,
-        propose=lambda kept, k: store.neighbours([ids[at] for at in kept], k, progress),
-        places=before.places if before else None,
-        progress=progress,
-    )
+    with _index(store, ids, engine, address, progress) as (propose, span):
+        tree = grouping.grow(
+            rows,
+            min_samples=min_samples,
+            space=space,
+            propose=propose,
+            span=span,
+            places=before.places if before else None,
+            progress=progress,
+        )
     # Who asks for another resolution does not want the groups of before.
     loyal = before.labels if before and about is None else None
     if about is not None:
@@ -105,6 +117,21 @@ def cluster(  # noqa: PLR0913 - see Library.cluster
     )
     store.save_grouping(result, changes)
     return result
+
+
+@contextmanager
+def _index(
+    store: Store, ids: Sequence[str], engine: Engine, address: str | None, progress: Progress
+) -> Iterator[tuple[Propose, Span | None]]:
+    """Who finds neighbours and forests: this process, or the machines of a cluster."""
+    if engine == "local":
+        yield lambda kept, k: store.neighbours([ids[at] for at in kept], k, progress), None
+        return
+    from .distributed import Machines, session, shareable
+
+    with session(address):
+        machines = Machines(shareable(store).place, ids, progress)
+        yield machines.propose, machines.span
 
 
 def _positions(last: Grouping | None, ids: Sequence[str]) -> NDArray[np.intp]:

@@ -16,6 +16,7 @@ from .errors import (
     ModelNotFoundError,
     PictureError,
     SettingError,
+    StoreError,
 )
 from .pages import Pages
 from .records import SKETCH_SIDE, ModelPin
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from .embed import Embedder
     from .insight import Insight
+    from .isolation import Decoding, Isolated
     from .pixels import Decoded
     from .records import Box, Found, ModelCard, Pixels, Rows
     from .store import Store
@@ -40,6 +42,7 @@ class Resources:
 
     Attributes:
         settings: where they are.
+        max_megapixels: the largest picture to decode.
         max_bytes: the most bytes that a picture's file may have.
         pages: what was shown of long results.
     """
@@ -50,6 +53,8 @@ class Resources:
         model: str | os.PathLike[str] | None,
         device: str | None,
         max_megapixels: float | None,
+        *,
+        isolate: bool = False,
     ) -> None:
         """See ``Library``."""
         if max_megapixels is not None and not max_megapixels > 0:
@@ -62,9 +67,15 @@ class Resources:
         self.settings = Settings.resolve(
             library=location, model=None if model is None else os.fspath(model), device=device
         )
-        self._max_megapixels = max_megapixels or pixels.default_max_megapixels()
+        self.max_megapixels = max_megapixels or pixels.default_max_megapixels()
         # Uncompressed files have at most 8 bytes a pixel, and something around them.
-        self.max_bytes = int(min(self._max_megapixels * 8e6, 2.0**62)) + 2**26
+        self.max_bytes = int(min(self.max_megapixels * 8e6, 2.0**62)) + 2**26
+        self._decoding: Decoding = pixels
+        self._isolated: Isolated | None = None
+        if isolate:
+            from .isolation import Isolated
+
+            self._decoding = self._isolated = Isolated(self.max_megapixels)
         self.pages = Pages()
         self._embedder: Embedder | None = None
         self._insight: Insight | None = None
@@ -77,10 +88,18 @@ class Resources:
 
         Raises:
             LibraryNotFoundError: there is none, and ``create`` is False.
+            StoreError: it is a copy that was not finished.
         """
         with self._opening:
             if self._store is None:
-                self._store = open_store(self.settings.library, create=create)
+                store = open_store(self.settings.library, create=create)
+                if (origin := store.origin()) is not None:
+                    store.close()
+                    raise StoreError(
+                        f"{store.url} is a copy of {origin} that was not finished; go on with: "
+                        f"imgindex copy {origin} {store.url}"
+                    )
+                self._store = store
             return self._store
 
     def filled(self) -> tuple[Store, ModelPin]:
@@ -240,8 +259,8 @@ class Resources:
             card: of the model; None for the library's.
         """
         card = card or self.embedder().card
-        return pixels.decode(
-            data, size=card.size, fit=card.fit, max_megapixels=self._max_megapixels, box=box
+        return self._decoding.decode(
+            data, size=card.size, fit=card.fit, max_megapixels=self.max_megapixels, box=box
         )
 
     def thumbnail(self, path: str, side: int) -> bytes:
@@ -250,11 +269,13 @@ class Resources:
 
     def preview(self, data: bytes, side: int) -> bytes:
         """A small JPEG of a picture; see ``pixels.thumbnail``."""
-        return pixels.thumbnail(data, side, max_megapixels=self._max_megapixels)
+        return self._decoding.thumbnail(data, side, max_megapixels=self.max_megapixels)
 
     def look(self, data: bytes, side: int) -> Decoded:
         """Decode a picture to a square, to learn what it is; see ``pixels.decode``."""
-        return pixels.decode(data, size=side, fit="squash", max_megapixels=self._max_megapixels)
+        return self._decoding.decode(
+            data, size=side, fit="squash", max_megapixels=self.max_megapixels
+        )
 
     def held(self, picture_id: str) -> bytes:
         """The bytes of a picture of the library, out of a file that still holds them.
@@ -271,11 +292,15 @@ class Resources:
 
     def small(self, data: bytes, side: int) -> Pixels:
         """A picture small and upright, in its own proportions; see ``pixels.small``."""
-        return pixels.small(data, side, max_megapixels=self._max_megapixels)
+        return self._decoding.small(data, side, max_megapixels=self.max_megapixels)
 
     def digest(self, data: bytes) -> str:
         """The name of a file's pixels; see ``pixels.digest``."""
-        return pixels.digest(data, max_megapixels=self._max_megapixels)
+        return self._decoding.digest(data, max_megapixels=self.max_megapixels)
+
+    def several(self, data: bytes) -> bool:
+        """Whether a file shows more than one picture; see ``pixels.pages``."""
+        return self._decoding.pages(data) > 1
 
     def sketch(self, data: bytes) -> bytes:
         """The sketch of a picture; see ``pixels.Decoded``."""
@@ -283,6 +308,8 @@ class Resources:
 
     def close(self) -> None:
         """Let go of the store; it is opened again when it is needed, unless it came open."""
+        if self._isolated is not None:
+            self._isolated.close()
         with self._loading:
             self._insight = None
         with self._opening:

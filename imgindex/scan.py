@@ -12,10 +12,12 @@ import hashlib
 import os
 import stat
 from collections import deque
+from itertools import chain
 from operator import attrgetter
 from stat import S_ISREG
 from typing import TYPE_CHECKING
 
+from . import addresses
 from .choosing import IGNORE_FILE, MARKS, NO_MEDIA, Chooser
 from .errors import PictureError, SettingError
 from .formats import BESIDE, RAW
@@ -65,11 +67,35 @@ def walk(
     """
     files: list[str] = []
     folders: list[str] = []
-    for path in dict.fromkeys(os.path.abspath(root) for root in roots):
-        if not os.path.lexists(path):
+    elsewhere: list[str] = []
+    for path in dict.fromkeys(map(place, roots)):
+        if not there(path):
             raise SettingError(f"there is no file or folder {path!r}; check the path")
-        (folders if os.path.isdir(path) else files).append(path)
-    return _walk(files, folders, suffixes, chooser or Chooser())
+        if addresses.is_address(path):
+            elsewhere.append(path)
+        else:
+            (folders if os.path.isdir(path) else files).append(path)
+    chooser = chooser or Chooser()
+    here = _walk(files, folders, suffixes, chooser)
+    return chain(here, *(_walk_elsewhere(root, suffixes, chooser) for root in elsewhere))
+
+
+def place(root: str | os.PathLike[str]) -> str:
+    """A root as files below it have it: an absolute path, or an address; see ``addresses``.
+
+    Raises:
+        SettingError: it is an address of which nothing here can read.
+    """
+    return addresses.settled(os.fspath(root))
+
+
+def there(path: str) -> bool:
+    """Whether there is something of any kind.
+
+    Raises:
+        SettingError: it is an address of which that cannot be said.
+    """
+    return addresses.exists(path) if addresses.is_address(path) else os.path.lexists(path)
 
 
 def load(path: str, limit: int) -> tuple[Found, bytes]:
@@ -85,6 +111,8 @@ def load(path: str, limit: int) -> tuple[Found, bytes]:
     Raises:
         PictureError: it is empty, too large, no regular file, unreadable, or changed on the way.
     """
+    if addresses.is_address(path):
+        return addresses.load(path, limit)
     path = os.path.abspath(path)
     try:
         _require_file(os.stat(path), limit)  # opening a device may already set it in motion
@@ -102,7 +130,7 @@ def load(path: str, limit: int) -> tuple[Found, bytes]:
 
 def look(path: str) -> Found | Skipped:
     """Look at one path without walking; nothing is opened."""
-    return _look(path)
+    return addresses.look(path) if addresses.is_address(path) else _look(path)
 
 
 def holds(status: os.stat_result, size: int, mtime_ns: int) -> bool:
@@ -112,6 +140,8 @@ def holds(status: os.stat_result, size: int, mtime_ns: int) -> bool:
 
 def vanished(path: str) -> bool:
     """Whether no regular file is there; what just cannot be looked at has not vanished."""
+    if addresses.is_address(path):
+        return addresses.vanished(path)
     try:
         return not S_ISREG(os.stat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -194,6 +224,35 @@ def _walk(
                 twins = rendered.beside(entry.path)
                 yield Paired(entry.path, twins) if twins else _look(entry)
         stack.extend(reversed(inner))
+
+
+def _walk_elsewhere(
+    root: str, suffixes: frozenset[str], chooser: Chooser
+) -> Iterator[Found | Skipped | Paired]:
+    """Walk below an address; ignore files are not looked for there."""
+    try:
+        listed = list(addresses.files(root))
+    except PictureError as error:
+        yield Skipped(root, f"cannot read the folder: {error}")
+        return
+    top = os.sep + "root"  # patterns are relative, to whatever it is
+    scope = chooser.begin(top)
+    taken: dict[str, Found] = {}
+    for name, found in listed:
+        suffix = _parted(name)[1]
+        hidden = not chooser.hidden and any(one.startswith(".") for one in name.split("/"))
+        if not name or (
+            suffix in suffixes
+            and not hidden
+            and (scope is None or scope.takes(f"{top}/{name}", folder=False))
+        ):
+            taken[name] = found
+    stems = _stems(taken, suffixes - RAW)
+    for name, found in taken.items():
+        stem, suffix = _parted(name)
+        twins = [taken[one] for one in stems.get(stem, ())] if suffix in RAW else []
+        full = tuple(one.path for one in twins if one.size)
+        yield Paired(found.path, full) if full else found
 
 
 class _Rendered:

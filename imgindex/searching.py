@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from .addresses import is_address
 from .ahead import at_hand
 from .asking import Asked, asked
 from .copies import families, looked_for
@@ -357,7 +358,10 @@ def _itself_first(one: Asked, hits: Sequence[Hit]) -> Sequence[Hit]:
 
 def _there(one: Asked, copies: Sequence[str]) -> str | None:
     """The file to name for a picture: the query's own path where it is one of its files."""
-    return one.path if one.path in copies else next(filter(os.path.isfile, copies), None)
+    if one.path in copies:
+        return one.path
+    # What lies elsewhere is believed to be there: asking would take longer than the search.
+    return next((path for path in copies if is_address(path) or os.path.isfile(path)), None)  # noqa: PTH113 - text
 
 
 def _far_enough(reach: int) -> int:

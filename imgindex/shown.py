@@ -67,8 +67,11 @@ class Shown:
         read = self._resources.look(data, _LOOKED)
         return Picture(content_id(data), read.width, read.height, read.format, read.taken)
 
-    def warm(self) -> None:
+    def warm(self, *, model: bool = True) -> None:
         """Load the model and the graph, so that the first query need not wait for them.
+
+        Args:
+            model: load the model, too; what looks like pictures of the library needs none.
 
         Raises:
             ImgindexError: one of them is not there, or cannot be used.
@@ -79,4 +82,5 @@ class Shown:
         row = np.zeros((1, pin.dimension), np.float32)
         row[0, 0] = 1
         store.search(row, 1, way="hnsw")
-        self._resources.embedder()
+        if model:
+            self._resources.embedder()

@@ -4,6 +4,7 @@
     python scripts/bench.py index      JPEG files to rows on the disk, against scripts with torch
     python scripts/bench.py search     milliseconds a query, recall, what opening a library costs
     python scripts/bench.py rerun      a second index run against a bare walk of the same tree
+    python scripts/bench.py stores     a library on a Milvus server beside one in a folder
     python scripts/bench.py cluster    what scripts/bench_grouping.py measures; arguments go there
 
 Every set is made on the spot. scripts/bench_peers makes .venv-peers, an environment with all the
@@ -63,10 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _measure(what: str, work: Path, options: dict[str, object]) -> Report:
     # Only now: what these load looks at the processors that it may use.
-    from benches import embed, index, rerun, search
+    from importlib import import_module
 
-    run = {"embed": embed.run, "index": index.run, "search": search.run, "rerun": rerun.run}[what]
-    report: Report = run(work, **options)  # type: ignore[operator]  # each has its own options
+    report: Report = import_module(f"benches.{what}").run(work, **options)
     return report
 
 
@@ -116,7 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     rerun = benches.add_parser("rerun", help="an unchanged tree")
     rerun.add_argument("--files", type=int, help="in the tree (20000)")
 
-    for one in (embed, index, search, rerun):
+    stores = benches.add_parser("stores", help="a folder and a Milvus server")
+    stores.add_argument("--server", required=True, help="milvus://HOST:PORT")
+    stores.add_argument("--count", type=int, help="pictures (20000)")
+    stores.add_argument("--batch", type=int, help="queries at once (256)")
+
+    for one in (embed, index, search, rerun, stores):
         one.add_argument(rounds, type=int, help="turns of each method (5; index 3, rerun 15)")
         one.add_argument("--pause", type=float, help="seconds of rest ahead of a turn")
         one.add_argument("--threads", type=int, help="use so many processors only")

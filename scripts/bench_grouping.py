@@ -1,6 +1,7 @@
 """Measure grouping on this machine: time, peak memory, and agreement; one process a line.
 
     python scripts/bench_grouping.py faithful            against the exact tree, 2k 10k 25k rows
+    python scripts/bench_grouping.py far 10000 25000     what replaces an index's links; --real FILE
     python scripts/bench_grouping.py growth 10000 100000 from a built index, both spaces
     python scripts/bench_grouping.py peers 10000 25000   against other packages, whichever are here
     python scripts/bench_grouping.py labelled FILE.npz   real rows and their classes, both spaces
@@ -14,19 +15,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sklearn.cluster
+from benches.far import agreement, sets
 from benches.made import library_of, made_rows
+from benches.measuring import peak
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
 from imgindex import grouping, open_store
@@ -63,10 +65,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["faithful", "growth", "peers", "labelled", "one"])
+    parser.add_argument("what", choices=["faithful", "far", "growth", "peers", "labelled", "one"])
     parser.add_argument("of", nargs="*")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--seeds", type=int, default=2, help="sets of a kind, for far")
+    parser.add_argument("--real", type=Path, help="an .npz file with code and scale, for far")
     asked = parser.parse_args()
+    if asked.what == "far":
+        for count in map(int, asked.of or ["10000", "25000"]):
+            far(count, asked.seeds, asked.real)
+        return
     if asked.what == "one":  # what the other commands start
         print(json.dumps(one(*asked.of)))
         return
@@ -82,6 +90,15 @@ def main() -> None:
             else:
                 told = json.loads(done.stdout)
                 print("  ".join(f"{key} {value}" for key, value in told.items()), flush=True)
+
+
+def far(count: int, seeds: int, real: Path | None) -> None:
+    """Print how groups by chosen pairs agree with those by all pairs, one JSON object a line."""
+    for seed in range(seeds):
+        for name, rows in sets(count, seed, real):
+            for found in agreement(rows):
+                told = {"set": name, "rows": len(rows), "seed": seed} | found
+                print(json.dumps(told), flush=True)
 
 
 def lines(what: str, of: list[str], work: Path) -> list[tuple[str, Path, Path]]:
@@ -137,22 +154,12 @@ def one(method: str, data: str, library: str) -> dict[str, Any]:
         "method": method,
         "rows": len(rows),
         "seconds": round(spent, 2),
-        "peak_gb": round(_peak() / 1e6, 2),
+        "peak_gb": round(peak() / 1e6, 2),
         "groups": int(labels.max()) + 1,
         "noise": round(float((labels < 0).mean()), 3),
         "ari": round(float(adjusted_rand_score(classes, labels)), 4),
         "ami": round(float(adjusted_mutual_info_score(classes, labels)), 4),
     }
-
-
-def _peak() -> int:
-    """Most memory that this process has held, in kB."""
-    with suppress(OSError):
-        # What the other counter says of a new process may be its parent's.
-        for line in Path("/proc/self/status").read_text("ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _ours(way: str, store: Store, rows: Rows, ids: tuple[str, ...]) -> Callable[[], Any]:

@@ -1,6 +1,7 @@
 """Measure the service: clients and service on this machine, over the loopback device.
 
     python scripts/bench_serve.py search                100,000 made pictures, searches by id
+    python scripts/bench_serve.py search --readers 2    the same, looked up by two processes
     python scripts/bench_serve.py upload FOLDER         pictures that are sent, against embedding
     python scripts/bench_serve.py memory                whether it grows over 80,000 requests
 
@@ -41,11 +42,14 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @contextmanager
-def served(library: Path, work: Path, model: str | None = None) -> Iterator[tuple[int, int]]:
+def served(
+    library: Path, work: Path, model: str | None = None, readers: int = 0
+) -> Iterator[tuple[int, int]]:
     """Serve a library; its port and the service's process."""
     log = work / "serve.log"
     command = [sys.executable, "-c", "from imgindex.cli import main; main()", "serve"]
     command += ["--library", str(library), "--port", "0", "--originals"]
+    command += ["--readers", str(readers)]
     command += ["--model", model] if model else []
     with log.open("w", encoding="utf-8") as out:
         process = subprocess.Popen(command, stderr=out, stdout=out)  # noqa: S603 - our own command
@@ -82,14 +86,14 @@ def by_id(pictures: Sequence[int]) -> list[bytes]:
     return [get(f"/v1/pictures/{at:032x}/similar?k=20") for at in pictures]
 
 
-def search(work: Path, count: int) -> None:
+def search(work: Path, count: int, readers: int) -> None:
     """Searches by id: answers a second and how long they take, by clients.
 
     Every picture is asked for once, so that no answer was given before; and some once more.
     """
     turns = [(clients, turn) for turn in range(_ROUNDS) for clients in _CLIENTS]
     parts = np.array_split(np.random.default_rng(1).permutation(count), len(turns) + 1)
-    with served(made_library(work, count), work) as (port, _):
+    with served(made_library(work, count), work, readers=readers) as (port, _):
         known = by_id(parts.pop().tolist())
         load(port, known, 8, most=len(known), seconds=999)
         rates: dict[str, list[float]] = {}
@@ -181,6 +185,7 @@ def main() -> None:
     parser.add_argument("what", choices=("search", "upload", "memory"))
     parser.add_argument("folder", nargs="?", type=Path, help="pictures to send")
     parser.add_argument("--pictures", type=int, default=100_000)
+    parser.add_argument("--readers", type=int, default=0, help="processes that search")
     parser.add_argument("--seconds", type=float, default=5, help="of each load")
     parser.add_argument("--model", default="untrained-int8")
     parser.add_argument("--work", type=Path, help="folder to keep made libraries in")
@@ -190,7 +195,7 @@ def main() -> None:
         work.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("IMGINDEX_HOME", str(work / "home"))
         if asked.what == "search":
-            search(work, asked.pictures)
+            search(work, asked.pictures, asked.readers)
         elif asked.what == "memory":
             memory(work, asked.pictures)
         elif asked.folder is None:

@@ -8,7 +8,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pillow_heif
+import pillow_heif  # it writes what the package only reads
 from PIL import Image, ImageCms, ImageOps
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import bench
 import numpy as np
 import pytest
-from benches import embed, index, measuring, rerun, search
+from benches import embed, index, measuring, rerun, search, stores
 from benches.measuring import Method, Report, Table, Turns, paired_ratio
+from milvus_server import running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -265,3 +266,11 @@ def test_peers_are_pinned() -> None:
     script = (ROOT / "scripts/bench_peers").read_text("utf-8")
     pinned = set(re.findall(r"([\w-]+)==[\w.]+", script))
     assert pinned >= (PEERS - {"faiss"}) | {"faiss-cpu", "matplotlib"}
+
+
+def test_stores_on_milvus(tmp_path: Path) -> None:
+    server = f"milvus://127.0.0.1:{running().port}"
+    tables = checked(stores.run(tmp_path, server=server, rounds=2, count=600, batch=8, pause=0), 2)
+    assert len(tables) == 7
+    for table in tables:
+        assert set(methods(table)) == {stores.FOLDER, stores.SERVER}

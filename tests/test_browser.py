@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from pictures import png, scene
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 from served import Served, served
@@ -174,6 +175,44 @@ def test_a_part_of_a_picture_is_searched(page: Page, photos: Served) -> None:
 
 
 @needs_photos
+def test_a_part_is_drawn_on_the_picture_itself(page: Page, photos: Served, tmp_path: Path) -> None:
+    """However wide a picture and narrow a window: no bars beside it count as its sides."""
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.goto(photos.url)
+    expect(page.get_by_text("Drop a picture here")).to_be_visible()
+    file = tmp_path / "wide.jpg"
+    Image.new("RGB", (600, 200), (200, 80, 40)).save(file)
+    drop(page, file)
+    page.get_by_role("button", name=re.compile("Search a part of")).first.click()
+    stage = page.locator(".box-field img")
+    expect(stage).to_be_visible()
+    edges = stage.bounding_box()
+    assert edges is not None
+    assert np.isclose(edges["width"] / edges["height"], 3, rtol=0.02)
+
+
+@needs_photos
+def test_every_view_tells_its_keys(page: Page, photos: Served) -> None:
+    told = page.get_by_role("dialog", name="Keys")
+    for view, does in [
+        ("library", "select a range"),
+        ("groups", "merge those selected"),
+        ("duplicates", "keep it: the others go"),
+        ("map", "draw around pictures"),
+    ]:
+        page.goto(f"{photos.url}/#/{view}")
+        expect(page.locator(".places [aria-current]")).to_have_text(view.capitalize())
+        page.keyboard.press("?")
+        expect(told).to_contain_text(does)
+        page.keyboard.press("Escape")
+        expect(told).to_have_count(0)
+    page.goto(f"{photos.url}/#/groups")
+    page.get_by_role("searchbox").press("?")
+    expect(page.get_by_role("searchbox")).to_have_value("?")
+    expect(told).to_have_count(0)
+
+
+@needs_photos
 def test_a_name_survives_reload_and_grouping_anew(page: Page, photos: Served) -> None:
     page.goto(f"{photos.url}/#/groups")
     first = httpx.get(f"{photos.url}/v1/groups").json()["groups"][0]
@@ -275,6 +314,20 @@ def test_keys_select_on_the_map(page: Page, photos: Served) -> None:
 
 
 @needs_photos
+def test_a_phone_is_told_what_it_can_do(browser: Browser, photos: Served) -> None:
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True
+    )
+    page = context.new_page()
+    page.goto(photos.url)
+    expect(page.get_by_text("Choose a picture, or take one")).to_be_visible()
+    page.goto(f"{photos.url}/#/search?like={'0' * 32}")
+    expect(page.get_by_role("heading", name="No such picture")).to_be_visible()
+    expect(page.locator(".grid")).to_be_hidden()  # no places that wait for pictures
+    context.close()
+
+
+@needs_photos
 @pytest.mark.parametrize(
     ("size", "theme"),
     [("phone", "light"), ("laptop", "light"), ("laptop", "dark"), ("screen", "dark")],
@@ -290,12 +343,15 @@ def test_nobody_is_shut_out(browser: Browser, photos: Served, size: str, theme: 
         reduced_motion="reduce",
     )
     page = context.new_page()
+    said: list[str] = []
+    page.on("console", lambda told: said.append(told.text) if told.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
     views = ["search", f"search?like={one}", "library", "groups", f"groups/{group}"]
     views += ["duplicates", "map", "jobs", f"layers/{one}"]
     wrong = {}
     for view in views:
         page.goto(f"{photos.url}/#/{view}")
-        page.wait_for_load_state("load")
+        page.locator("h1").first.wait_for(state="attached")
         page.wait_for_timeout(700)
         wide = page.evaluate("document.documentElement.scrollWidth")
         found = Axe().run(page).response["violations"]
@@ -306,3 +362,35 @@ def test_nobody_is_shut_out(browser: Browser, photos: Served, size: str, theme: 
             wrong[view] = told
     context.close()
     assert not wrong
+    assert not said
+
+
+def test_an_empty_library_is_filled_from_the_page(
+    browser: Browser, tmp_path: Path, model_file: Path
+) -> None:
+    """As somebody does who has a token, a folder and nothing else."""
+    (tmp_path / "token").write_text("correct-horse-battery-staple")
+    (tmp_path / "mine").mkdir()
+    for at in range(30):
+        (tmp_path / "mine" / f"{at}.png").write_bytes(png(scene(at, 90, 70)))
+    options = ["--model", str(model_file), "--token-file", str(tmp_path / "token")]
+    context = browser.new_context()
+    page = context.new_page()
+    with served(tmp_path / "library", tmp_path / "log", *options) as service:
+        page.goto(service.url)
+        asked = page.get_by_role("dialog", name="This library asks for a token")
+        asked.get_by_label("Token").fill("wrong-horse-battery-staple")
+        page.keyboard.press("Enter")
+        expect(asked).to_contain_text("That was not the token")
+        asked.get_by_label("Token").fill("correct-horse-battery-staple")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="The library is empty")).to_be_visible()
+        page.get_by_role("link", name="Add a folder").click()
+        page.get_by_label("Folders and files").fill(str(tmp_path / "mine"))
+        page.get_by_role("button", name="Index", exact=True).click()
+        expect(page.locator(".job.done")).to_contain_text("30 pictures")
+        page.locator(".places").get_by_role("link", name="Library").click()
+        expect(cells(page)).to_have_count(30)
+        page.reload()  # the session lasts
+        expect(cells(page)).to_have_count(30)
+    context.close()

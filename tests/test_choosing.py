@@ -155,6 +155,31 @@ def test_a_folder_without_media_is_passed_over(tmp_path: Path) -> None:
     assert taken(tmp_path, tmp_path / "in") == {"in/b.jpg", "in/deep/c.jpg"}
 
 
+@pytest.mark.parametrize(
+    "pattern", ["*a" * 12 + "b", "x/*a*a*a*ab", "**/" * 6 + "b", "!" + "*a" * 5]
+)
+def test_a_pattern_that_would_never_end_is_refused(tmp_path: Path, pattern: str) -> None:
+    put(tmp_path, "a" * 200 + ".png")
+    write(tmp_path / ".imgindexignore", pattern)
+    (skipped,) = scan.walk([tmp_path], pixels.SUFFIXES, Chooser())
+    assert isinstance(skipped, Skipped)
+    assert "is not understood: over 3 stars in" in skipped.reason
+
+
+@pytest.mark.parametrize("pattern", ["**/t_*_*.gif", "*x*y*z*", "# *a*a*a*a*a*b", "!**/x/**"])
+def test_patterns_with_few_stars_are_heeded(tmp_path: Path, pattern: str) -> None:
+    put(tmp_path, "a" * 200 + ".png")
+    write(tmp_path / ".imgindexignore", pattern)
+    assert len(taken(tmp_path)) == 1
+
+
+def test_a_pipe_for_an_ignore_file_is_not_waited_at(tmp_path: Path) -> None:
+    put(tmp_path, "a.png")
+    os.mkfifo(tmp_path / ".imgindexignore")
+    (skipped,) = scan.walk([tmp_path], pixels.SUFFIXES, Chooser())
+    assert skipped == Skipped(str(tmp_path), "its .imgindexignore is not understood: it is no file")
+
+
 def test_an_ignore_file_that_is_not_understood_hides_its_folder_and_says_so(
     tmp_path: Path,
 ) -> None:

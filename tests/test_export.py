@@ -182,6 +182,22 @@ def test_every_kind_keeps_hostile_names_and_says_the_same(tmp_path: Path) -> Non
     assert len(entries) == len(members)
 
 
+def test_no_cell_of_a_table_is_a_formula(tmp_path: Path) -> None:
+    names = ["=HYPERLINK(0)", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "a\n=1", 'a",=1', "a;=1"]
+    members = [
+        member(touch(tmp_path / "source" / f"{name}.png"), index % 3 - 1)
+        for index, name in enumerate(names)
+    ]
+    put(tmp_path / "out.csv", members)
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        for _, *row in csv.reader(file):
+            for cell in row:
+                assert cell[0] not in "=+@\t\r"
+                assert cell[0] != "-" or cell == "-1"
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        assert {path[0] for path, *_ in csv.reader(file)} == {"p", os.sep}  # all are absolute
+
+
 def test_folders_hold_absolute_links(
     tmp_path: Path, six: list[Member], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from certificates import certificate_of
 
 from imgindex import fetch as door
 from imgindex.errors import QueryError
@@ -307,22 +307,8 @@ def test_the_next_address_is_tried_where_the_first_one_is_deaf(
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Key and certificate of good.example, signed by itself."""
-    place = tmp_path_factory.mktemp("tls") / "both.pem"
-    key = place.with_name("key.pem")
-    made = subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-subj", "/CN=good.example", "-addext", "subjectAltName=DNS:good.example"),
-            *("-keyout", key, "-out", place),
-        ],
-        capture_output=True,
-        check=False,
-    )
-    if made.returncode:
-        pytest.skip("openssl cannot make a certificate here")
-    place.write_bytes(place.read_bytes() + key.read_bytes())
-    return place
+    """Key and certificate of good.example."""
+    return certificate_of("good.example", tmp_path_factory.mktemp("tls"))
 
 
 def test_https_asks_for_the_hosts_own_certificate(

@@ -89,7 +89,9 @@ def test_names_and_covers_last_through_the_next_run_and_can_be_forgotten(place: 
 
 
 def test_pictures_are_put_together_and_kept_apart(place: Path) -> None:
-    run(place, "groups", "together", "photos/0-0.png", "photos/1-0.png", "photos/1-1.png")
+    told = run(place, "groups", "together", "photos/0-0.png", "photos/1-0.png", "photos/1-1.png")
+    assert told.startswith("decision 1: together ")
+    assert [Path(path).name for path in told.split()[3:]] == ["0-0.png", "1-0.png", "1-1.png"]
     together = sizes(place)
     assert sorted(together.values()) != [6, 8, 10]
     assert sum(together.values()) == 24
@@ -97,6 +99,16 @@ def test_pictures_are_put_together_and_kept_apart(place: Path) -> None:
     assert sizes(place) == {0: 10, 1: 8, 2: 6}
     run(place, "groups", "apart", "photos/0-0.png", "photos/0-1.png")
     assert sizes(place)[0] == 9
+
+
+def test_a_run_counts_the_groups_that_it_shows(place: Path) -> None:
+    run(place, "groups", "form", "photos/0-0.png", "photos/1-0.png")
+    settings = ("--space", "descriptor", "--min-cluster-size", "4", "--min-samples", "2")
+    told = json.loads(run(place, "cluster", *settings, "--json"))
+    assert told["groups"] == len(sizes(place)) == 4
+    assert told["noise"] == 24 - sum(sizes(place).values())
+    first, _, *rows = run(place, "cluster", *settings).splitlines()
+    assert first.startswith(f"{len(rows)} groups of 24 pictures in ")
 
 
 def test_history_tells_what_became_of_groups(place: Path, model_file: Path) -> None:
@@ -219,6 +231,7 @@ def test_a_library_of_an_older_format_is_grouped_on(heaps: Path) -> None:
             DROP TABLE twin;
             DROP TABLE examined;
             DROP TABLE sketch;
+            ALTER TABLE picture DROP COLUMN checksum;
             PRAGMA user_version = 2;
             """
         )

@@ -22,8 +22,9 @@ from imgindex.errors import (
     SettingError,
     StoreError,
 )
-from imgindex.records import QueryFailure
+from imgindex.records import Choice, QueryFailure
 from imgindex.store import open_store
+from imgindex.store.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -231,3 +232,35 @@ def test_impossible_targets_are_refused_in_words(
     library.cluster(min_cluster_size=2)
     with pytest.raises(ExportError):
         library.export(target)
+
+
+def test_what_a_stopped_run_left_out_of_the_groups_joins_in_the_next_one(
+    library: Library, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library.add([photos])
+    library.cluster(min_cluster_size=2)
+    (photos / "new.png").write_bytes(png(scene(9, 48, 36)))
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "refresh", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            library.add([photos])
+    assert len(library.grouping().ids) == 4
+    assert library.add([photos]).unchanged == 5
+    assert len(library.grouping().ids) == 5
+
+
+def test_who_moved_in_a_run_that_was_stopped_has_moved(library: Library, photos: Path) -> None:
+    library.add([photos])
+    (photos / "0.png").rename(photos / "aside")
+    assert library.add([photos]).removed == 1
+    (photos / "aside").rename(photos / "other.png")
+    assert library.add([photos]).moved == 1
+    assert library.status().missing == 0
+    # What was left out is where it was; another copy of it is no move.
+    library.add([photos], choice=Choice(exclude=("1.png",)))
+    shutil.copy(photos / "1.png", photos / "copy.png")
+    assert library.add([photos], choice=Choice(exclude=("1.png",))).reused == 1

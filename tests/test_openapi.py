@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from pictures import png, scene
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from served import Inside, inside
-from test_service import EACH, KINDS, encoded
+from served_library import EACH, KINDS, encoded
 
 from imgindex import Library, errors
 from imgindex.scan import content_id

@@ -115,6 +115,16 @@ def test_of_a_document_the_first_page_counts_though_it_is_smaller() -> None:
     assert (decode(data).width, decode(data).height) == (64, 48)
 
 
+def test_heif_is_read_by_what_the_package_ships(tmp_path: Path) -> None:
+    reads = "from imgindex.pixels import reading; reading._prepare()"
+    said = "from PIL import Image; import sys; print(Image.OPEN['HEIF'][0].__module__)"
+    code = f"{reads}; {said}; assert 'pillow_heif' not in sys.modules"
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=True
+    )
+    assert told.stdout.startswith(b"pi_heif")
+
+
 @pytest.mark.skipif(not pictures.HEIF_WRITABLE, reason="this build cannot write HEIF")
 @pytest.mark.parametrize("primary", [0, 1, 2])
 def test_of_several_pictures_in_a_heif_file_the_primary_one_counts(primary: int) -> None:
@@ -562,7 +572,7 @@ def test_importing_the_module_loads_neither_pillow_nor_numpy() -> None:
     program = (
         "import sys, imgindex.pixels, imgindex.scan\n"
         "imgindex.pixels.SUFFIXES, imgindex.pixels.default_max_megapixels()\n"
-        "assert not {'PIL', 'numpy', 'pillow_heif'} & set(sys.modules)"
+        "assert not {'PIL', 'numpy', 'pi_heif'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 

@@ -7,12 +7,19 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from milvus_server import running
 from served import served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -78,6 +85,38 @@ def test_the_service_answers_as_it_shows(place: Path, tmp_path: Path) -> None:
             assert plain(told.rstrip("\n"), str(place)) == plain(shown, str(place)), command
 
 
+@pytest.fixture
+def ray_head(tmp_path: Path) -> Iterator[None]:
+    """What ``ray start --head`` starts, until the end of the test."""
+    command = [str(BIN / "ray"), "start", "--head", "--block", "--include-dashboard=false"]
+    with (tmp_path / "ray.log").open("wb") as log:
+        head = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        end = time.monotonic() + 60
+        while "started" not in (tmp_path / "ray.log").read_text("utf-8"):
+            assert head.poll() is None, (tmp_path / "ray.log").read_text("utf-8")
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        yield
+    finally:
+        os.killpg(head.pid, signal.SIGKILL)  # asked kindly, it waits for half a minute
+        head.wait()
+
+
+@pytest.mark.usefixtures("ray_head")
+def test_the_way_to_a_cluster_is_as_it_shows_on_milvus(place: Path) -> None:
+    (block,) = re.findall(r"<!-- cluster -->\n```console\n(.*?)```", README, re.DOTALL)
+    commands = re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", block, re.MULTILINE)
+    assert len(commands) == 5
+    server = f"127.0.0.1:{running().port}"
+    for command, shown in commands:
+        if command == "ray start --head":
+            continue  # it is there, and ends with the test
+        told = shell(command.replace("127.0.0.1:19530", server), place, "cluster")
+        told = told.replace(server, "127.0.0.1:19530")
+        assert plain(told, str(place)) == plain(shown, str(place)), command
+
+
 def test_the_python_example_runs(place: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     script = place / "example.py"
@@ -123,6 +162,7 @@ def test_the_fields_of_json_are_those_in_the_table(place: Path) -> None:
         ("map", "again.html"),
         ("status", ""),
         ("verify", ""),
+        ("copy", "other/library moved"),
     ):
         told = json.loads(shell(f"imgindex {command} {arguments} --json", place, "other"))
         assert list(told) == fields(command), command

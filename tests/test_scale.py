@@ -26,6 +26,7 @@ from imgindex.grouping import (
     forest,
     grow,
     neighbourhood,
+    ranges,
     size_for,
 )
 from imgindex.grouping.condensed_tree import select, single_linkage
@@ -34,7 +35,7 @@ from imgindex.grouping.mutual_reachability import core_distances, distances
 from imgindex.grouping.neighbours import Neighbours, measure
 from imgindex.grouping.spanning_tree import spanning_tree
 from imgindex.records import ModelPin, no_progress
-from imgindex.store import hnsw, local, open_store
+from imgindex.store import hnsw, layout, local, open_store
 from imgindex.store.rows import all_nearest
 
 if TYPE_CHECKING:
@@ -129,6 +130,69 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_array_equal(
         forest.spanning_tree(rows, lists, links, 5, no_progress)[:, 2], whole[:, 2]
     )
+
+
+@given(st.integers(0, 1000), st.integers(2, 40), st.integers(1, 300), st.data())
+@settings(max_examples=60)
+def test_the_forest_of_forests_is_the_forest_of_all(
+    seed: int, points: int, count: int, data: st.DataObject
+) -> None:
+    generator = np.random.default_rng(seed)
+    # Far apart, as those of one machine are among very many.
+    numbers = np.sort(generator.choice(10**6, points, replace=False)).astype(np.int32)
+    first, second = numbers[generator.integers(0, points, (2, count))]
+    distances = generator.random(count, np.float32)
+    core = np.zeros(10**6, np.float32)
+    core[numbers] = generator.random(points)
+    whole = forest.reduced(forest.weighed(first, second, distances, core))
+    part = np.array(data.draw(st.lists(st.integers(0, 5), min_size=count, max_size=count)))
+    mine = [
+        forest.reduced(
+            forest.weighed(first[part == one], second[part == one], distances[part == one], core)
+        )
+        for one in range(6)
+    ]
+    found = forest.reduced(*mine[:2], forest.reduced(*mine[2:5]), mine[5])
+    np.testing.assert_array_equal(found.array(), whole.array())
+    assert max(map(len, mine)) < points
+    assert (np.diff(whole.weights) >= 0).all()
+
+
+@pytest.mark.parametrize(("count", "size", "seed"), [(2000, 60, 1), (3000, 150, 1)])
+def test_ranges_stand_in_for_the_links_that_an_index_does_not_tell(
+    count: int, size: int, seed: int
+) -> None:
+    rows = np.random.default_rng(seed).permutation(made(count, size))
+    exact = cluster(rows, min_cluster_size=10, exact=True).labels
+
+    def propose(kept: NDArray[np.intp], k: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        return all_nearest(rows[kept], max(k, ranges.LISTED), no_progress), NO_LINKS
+
+    found = cluster(rows, min_cluster_size=10, exact=False, propose=propose).labels
+    assert adjusted_rand_score(exact, found) >= 0.99
+    # They are needed.
+    tree = forest.spanning_tree(rows, lists_of(rows, 15), NO_LINKS, 5, no_progress)
+    assert adjusted_rand_score(exact, select(tree, 10).labels) < 0.98
+
+
+@given(st.integers(1, 200_000))
+def test_ranges_cover_every_point_once(count: int) -> None:
+    found = ranges.tops(count)
+    assert [at for ends in found for at in range(*ends)] == list(range(count))
+    assert max(stop - start for start, stop in found) <= ranges.MOST
+
+
+@pytest.mark.parametrize("count", [1, 2, 33, 600])
+def test_pairs_of_a_range_are_near_on_every_level(count: int) -> None:
+    rows = scattered(2, count)
+    pairs = ranges.near_within(rows)
+    every = ranges.listed(all_nearest(rows, min(32, count - 1), no_progress))
+    parts = [every]
+    if count >= 512:
+        for at in range(8):
+            start, stop = count * at // 8, count * (at + 1) // 8
+            parts.append(ranges.listed(all_nearest(rows[start:stop], 32, no_progress)) + start)
+    assert {tuple(p) for p in pairs.tolist()} == {tuple(p) for p in np.concatenate(parts).tolist()}
 
 
 def test_parts_that_lists_leave_apart_are_joined_where_they_are_nearest() -> None:
@@ -283,10 +347,10 @@ def test_distinct_rows_come_in_the_order_they_first_appear() -> None:
 # Over a library's own graph
 
 
-def made(count: int) -> Rows:
-    """Heaps of about 60 with a fifth of noise, 64 numbers."""
+def made(count: int, size: int = 60) -> Rows:
+    """Heaps of about one size with a fifth of noise, 64 numbers."""
     generator = np.random.default_rng(count)
-    centres = generator.normal(size=(count // 60, 64))
+    centres = generator.normal(size=(count // size, 64))
     rows = centres[generator.integers(0, len(centres), count)]
     rows += 0.35 * generator.normal(size=rows.shape)
     rows[: count // 5] = generator.normal(size=(count // 5, 64))
@@ -339,8 +403,8 @@ def test_a_graph_file_of_another_make_gives_no_links(tmp_path: Path) -> None:
     index.init_index(max_elements=50, M=5, ef_construction=50)
     index.add_items(scattered(1, 50, 16))
     index.save_index(str(tmp_path / "graph.hnsw"))
-    assert list(hnsw._saved_links(tmp_path / "graph.hnsw", 50)) == []
-    assert list(hnsw._saved_links(tmp_path / "graph.hnsw", 49)) == []
+    assert list(layout.links(tmp_path / "graph.hnsw", 50, hnsw.M)) == []
+    assert list(layout.links(tmp_path / "graph.hnsw", 49, hnsw.M)) == []
 
 
 def test_links_are_those_of_the_index(tmp_path: Path) -> None:
@@ -354,7 +418,7 @@ def test_links_are_those_of_the_index(tmp_path: Path) -> None:
     index.add_items(rows[::-1], np.arange(30)[::-1], num_threads=1)
     index.save_index(str(tmp_path / "graph.hnsw"))
     pairs = np.concatenate(
-        [np.column_stack(ends) for ends in hnsw._saved_links(tmp_path / "graph.hnsw", 30)]
+        [np.column_stack(ends) for ends in layout.links(tmp_path / "graph.hnsw", 30, hnsw.M)]
     ).astype(np.int64)
     assert set(pairs.ravel().tolist()) == set(range(30))
     assert (pairs[:, 0] != pairs[:, 1]).all()
@@ -425,3 +489,14 @@ def test_a_twin_that_came_later_does_not_move_its_picture() -> None:
     np.testing.assert_array_equal(found.places[6:], first.places)
     np.testing.assert_array_equal(found.places[:6], first.places[:6])
     np.testing.assert_array_equal(found.labels[6:], first.labels)
+
+
+def test_workers_bring_the_same_forest_together(tmp_path: Path) -> None:
+    from bench_scale import measured
+
+    found = measured(3_000, 9, tmp_path)
+    assert found["same_edges"]
+    assert found["weight"] == found["weight_in_one_piece"]
+    assert found["edges"] + found["parts"] == 3_000
+    assert 0 < found["sent_edges_per_point"] <= found["pairs_per_point"]
+    assert found["merge_2_mb_out"] <= found["merge_1_mb_out"]

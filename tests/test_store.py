@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from milvus_server import emptied, running
 
 from imgindex.errors import LibraryBusyError, ModelMismatchError, SettingError, StoreError
 from imgindex.records import (
@@ -66,7 +67,17 @@ def _local() -> Iterator[Store]:
             store.close()
 
 
-STORES = {"memory": _memory, "local": _local}
+@contextmanager
+def _milvus() -> Iterator[Store]:
+    with emptied(running()) as url:
+        store = open_store(url, create=True)
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+STORES = {"memory": _memory, "local": _local, "milvus": _milvus}
 every_store = pytest.mark.parametrize("kind", STORES)
 
 
@@ -798,9 +809,14 @@ def let_through(life: Life, where: Where) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "way"), [("memory", None), ("local", None), ("local", "exact"), ("local", "hnsw")]
+    ("kind", "way"),
+    [
+        ("memory", None),
+        *(("local", way) for way in (None, "exact", "hnsw")),
+        *(("milvus", way) for way in (None, "exact", "hnsw")),
+    ],
 )
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(life=lives(), chosen=st.lists(filters, min_size=1, max_size=3), k=st.integers(1, 16))
 def test_a_filtered_search_finds_the_best_of_what_it_lets_through(
     kind: str, way: Any, life: Life, chosen: list[Where], k: int
@@ -816,7 +832,7 @@ def test_a_filtered_search_finds_the_best_of_what_it_lets_through(
             ids = [one.id for one in life.pictures]
             assert store.paths(ids, where) == expected
             ran, answers = store.search(queries, k, way=way, where=where)
-            if way == "hnsw" and expected:
+            if (kind, way) == ("local", "hnsw") and expected:
                 assert ran == "hnsw"
             for query, hits in zip(queries, answers, strict=True):
                 assert_lawful(hits)
@@ -845,7 +861,7 @@ def test_a_filter_that_leaves_the_farthest_hundredth_gives_all_of_it_in_order(
 
 
 @every_store
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(life=lives(), where=st.none() | filters)
 def test_pictures_are_listed_in_every_order(kind: str, life: Life, where: Where | None) -> None:
     with fresh(kind) as store:
@@ -978,6 +994,60 @@ def test_decisions_are_kept_until_they_are_withdrawn(store: Store) -> None:
     assert not store.withdraw(3)
     assert store.decide(made[0]) == 4  # no number is used twice
     assert [one.number for one in store.decisions()] == [1, 2, 4]
+
+
+def test_decisions_of_another_store_keep_their_numbers(store: Store) -> None:
+    ids, _ = fill(store, 4)
+    store.save_grouping(grouping_of([0] * 4, sorted(ids)))
+    assert store.decided() == 0
+    made = [
+        Decision(3, "name", 7, "Sé \udcff\n", ()),
+        Decision(5, "together", 30, None, tuple(map(an_id, range(2100)))),
+    ]
+    store.put_decisions(made, 9)
+    store.put_decisions(made[:1], 2)  # twice is once
+    assert store.decisions() == made
+    assert store.decided() == 9
+    kept = store.grouping()
+    assert kept is not None
+    assert kept.next_id == 31
+    assert store.decide(Decision(0, "name", 8, "new", ())) == 10
+    assert [one.number for one in store.decisions()] == [3, 5, 10]
+    store.put_decisions([replace(made[0], number=12)], 0)
+    assert store.decided() == 12
+    assert store.withdraw(12)
+    assert store.decided() == 12
+
+
+# Moving
+
+
+def test_pictures_come_in_blocks_whether_or_not_a_file_is_present(store: Store) -> None:
+    assert store.block("", 5)[0] == ()
+    assert store.block("", 5)[1].shape == (0, DIMENSION)
+    ids, rows = fill(store, 7)
+    store.add([picture(9)], unit(1, seed=9))
+    store.mark_missing(["/p/0.jpg"])
+    store.forget(["/p/1.jpg"])
+    every = dict(zip([*ids, an_id(9)], [*rows, *unit(1, seed=9)], strict=True))
+    order, after = sorted(every), ""
+    for some in (order[:3], order[3:6], order[6:]):
+        names, block = store.block(after, 3)
+        assert names == tuple(some)
+        assert block.dtype == np.float32
+        np.testing.assert_array_equal(block, [every[one] for one in some])
+        after = some[-1]
+    assert store.block(after, 3)[0] == ()
+    assert store.block("", 100)[0] == tuple(order)
+
+
+def test_an_unfinished_copy_says_so_until_it_is_whole(store: Store) -> None:
+    assert store.origin() is None
+    for origin in ("/home/ada/photos", None):
+        version = store.version()
+        store.put_origin(origin)
+        assert store.origin() == origin
+        assert store.version() != version
 
 
 # Several at once
@@ -1188,6 +1258,16 @@ TestCongruence = Congruence.TestCase
 TestCongruence.settings = settings(max_examples=12, stateful_step_count=12, deadline=None)
 
 
+class OnMilvus(Congruence):
+    """The same on a server."""
+
+    kind = "milvus"
+
+
+TestOnMilvus = OnMilvus.TestCase
+TestOnMilvus.settings = settings(max_examples=4, stateful_step_count=10, deadline=None)
+
+
 def test_the_figures_agree_with_what_is_there(store: Store) -> None:
     fill(store, 3)
     store.add([picture(9)], unit(1), [file("/bad"), file("/worse")])
@@ -1196,9 +1276,9 @@ def test_the_figures_agree_with_what_is_there(store: Store) -> None:
     assert stats == StoreStats(2, 2, 2, 1, 4, stats.index, stats.bytes)
 
 
-def test_a_second_store_object_may_not_write_meanwhile() -> None:
-    with _local() as first:
-        first.pin(PIN)
+@pytest.mark.parametrize("kind", ["local", "milvus"])
+def test_a_second_store_object_may_not_write_meanwhile(kind: str) -> None:
+    with fresh(kind) as first:
         second = open_store(first.url)
         try:
             with first.writing():

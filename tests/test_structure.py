@@ -24,16 +24,18 @@ LAYERS = (
     {"library"},
     {"copied", "grouped", "held", "queried", "seen", "shown", "watching"},
     {"indexing", "searching", "results", "exporting", "mapping", "deduplicating", "tidying"}
-    | {"seeing"},
+    | {"seeing", "moving", "repairing"},
     {"telling", "asking", "copies", "bursts"},
     {"decisions"},
     {"regrouping"},
+    {"distributed"},
+    {"readings"},
     {"resources", "quantizing"},
     {"models", "insight"},
-    {"inner"},
-    {"scan", "absent", "pixels", "weights", "vgg16", "foreign", "download", "embed"}
+    {"inner", "isolation"},
+    {"scan", "absent", "manifests", "pixels", "weights", "vgg16", "foreign", "download", "embed"}
     | {"grouping", "export", "store", "ahead", "pages", "fetch", "duplicates", "reranking"},
-    {"precision", "choosing"},
+    {"precision", "choosing", "addresses"},
     {"graph"},
     {"records", "config", "formats"},
     {"errors"},
@@ -44,15 +46,19 @@ DOORS = {
     "openvino": {"embed/openvino"},
     "onnx": {"graph", "vgg16", "foreign", "precision", "inner"},
     "PIL": {"pixels"},
-    "pillow_heif": {"pixels"},
+    "pi_heif": {"pixels"},
     "rawpy": {"pixels"},
     "pathspec": {"choosing"},
     "watchfiles": {"watching"},
     "sqlite3": {"store/local", "store/database", "store/files", "store/groupings", "store/twins"}
-    | {"store/filters", "store/view"},
+    | {"store/filters", "store/view", "store/pictures"},
     "hnswlib": {"store/hnsw", "duplicates/candidates"},
     "cv2": {"duplicates", "pixels/heat"},
     "filelock": {"store/local"},
+    "pymilvus": {"store/milvus/server"},
+    "ray": {"distributed"},
+    "pyarrow": {"distributed", "manifests"},
+    "fsspec": {"addresses"},
     "hdbscan": {"grouping/condensed_tree", "grouping/coordinates"},
     "sklearn": {"grouping/coordinates"},
     "numba": {"grouping/compiled"},
@@ -166,9 +172,10 @@ def test_dependencies_are_declared_and_used() -> None:
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    lines = project["dependencies"] + extras["openvino"] + extras["raw"]
+    lines = project["dependencies"] + extras["openvino"] + extras["raw"] + extras["milvus"]
+    lines += extras["ray"]
     declared = {re.split(r"[\[<>=; ]", line)[0].lower() for line in lines}
-    packages = {"PIL": "pillow", "pillow_heif": "pillow-heif", "textual_image": "textual-image"}
+    packages = {"PIL": "pillow", "pi_heif": "pi-heif", "textual_image": "textual-image"}
     packages |= {"prometheus_client": "prometheus-client"}
     packages |= {"sklearn": "scikit-learn", "cv2": "opencv-python-headless"}
     used = {packages.get(name, name) for name in DOORS} - {"sqlite3"}

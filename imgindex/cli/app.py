@@ -15,9 +15,12 @@ from imgindex.errors import SettingError
 from imgindex.records import MIN_CLUSTER_SIZE, NOISE, ClusterReport, Space, to_json
 from imgindex.searching import RecallReport  # noqa: TC001 - as above
 
-from . import duplicates, groups, index, model, search, seeing, serve, watch
+from . import copy, duplicates, groups, index, model, search, seeing, serve, watch
 from . import map as chart
 from .options import (  # noqa: TC001 - typer reads the annotations
+    AddressOption,
+    DeviceOption,
+    EngineOption,
     JsonOption,
     LibraryOption,
     MegapixelsOption,
@@ -97,6 +100,7 @@ app.command("index", epilog=index.EXAMPLES)(index.add)
 app.command("watch", epilog=watch.EXAMPLES)(watch.keep)
 app.command("search", epilog=search.EXAMPLES)(search.find)
 app.command("bursts", epilog=duplicates.BURSTS_EXAMPLES)(duplicates.bursts)
+app.command("copy", epilog=copy.EXAMPLES)(copy.copy)
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("explain", epilog=seeing.EXPLAIN_EXAMPLES)(seeing.explain)
 app.command("features", epilog=seeing.FEATURES_EXAMPLES)(seeing.features)
@@ -111,6 +115,7 @@ Examples:
   imgindex cluster --min-cluster-size 3 --min-samples 2 --json
   imgindex cluster --space descriptor
   imgindex cluster --anew
+  imgindex cluster --library milvus://db:19530/photos --engine ray --address head:6379
 """
 )
 @command
@@ -155,6 +160,8 @@ def cluster(  # noqa: PLR0913 - one parameter an option
     anew: Annotated[
         bool, typer.Option("--anew", help="Do not begin with the groups that are there.")
     ] = False,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
     library: LibraryOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -178,16 +185,18 @@ def cluster(  # noqa: PLR0913 - one parameter an option
             groups_about = max(1, round(len(kept.groups) * (2 if finer else 0.5)))
             space, min_samples = kept.settings.space, kept.settings.min_samples
         stale = opened.status().stale
-        grouping = opened.cluster(
+        opened.cluster(
             min_cluster_size=min_cluster_size or MIN_CLUSTER_SIZE,
             about=groups_about,
             min_samples=min_samples,
             space=space,
             anew=anew,
+            engine=engine,
+            address=address,
             progress=progress,
         )
-        kept = opened.grouping()  # with what was decided
-        shown = kept.groups[:_SHOWN_GROUPS]
+        grouping = opened.grouping()  # with what was decided
+        shown = grouping.groups[:_SHOWN_GROUPS]
         covers = groups.covers(opened, shown)
     report = ClusterReport(
         pictures=len(grouping.ids),
@@ -208,8 +217,8 @@ def cluster(  # noqa: PLR0913 - one parameter an option
     )
     if shown:
         groups.table(shown, covers)
-        if len(kept.groups) > len(shown):
-            line(f"and {len(kept.groups) - len(shown)} more; see: imgindex groups")
+        if report.groups > len(shown):
+            line(f"and {report.groups - len(shown):,} more; see: imgindex groups")
     else:
         line("try a smaller --min-cluster-size or --min-samples")
 
@@ -327,18 +336,43 @@ def _told(recall: RecallReport) -> str:
     )
 
 
-@app.command(epilog="\b\nExample:\n  imgindex verify && echo whole\n")
+@app.command(epilog="\b\nExamples:\n  imgindex verify && echo whole\n  imgindex verify --repair\n")
 @command
-def verify(*, library: LibraryOption = None, json: JsonOption = False) -> None:
-    """Check the library's files against each other; exits with 1 if something is wrong."""
-    with Library(library) as opened, progress_bar() as progress:
-        problems = opened.verify(progress)
+def verify(
+    *,
+    library: LibraryOption = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Mend what is wrong: build anew what is derived, cut off what a killed run left, "
+            "and read pictures again whose numbers are damaged.",
+        ),
+    ] = False,
+    device: DeviceOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check the library's files against each other; exits with 1 if something is wrong.
+
+    With --repair it exits with 3 where pictures were lost: their numbers are damaged, and no file
+    holds them any more. They are named.
+    """
+    with Library(library, device=device) as opened, progress_bar() as progress:
+        done = opened.repair(progress) if repair else None
+        problems = opened.verify(progress) if done is None else list(done.problems)
     if json:
-        as_json({"ok": not problems, "problems": problems})
+        told = {"mended": done.mended, "lost": done.lost} if done else {}
+        as_json({"ok": not problems, "problems": problems, **told})
     else:
         for problem in problems:
             line(problem)
+        if done:
+            for what in done.mended:
+                line(f"mended {what}")
+            skipped_lines(done.lost, "lost")
         if not problems:
             line("the library is whole")
     if problems:
         raise typer.Exit(FAILED)
+    if done and done.lost:
+        raise typer.Exit(SKIPPED)

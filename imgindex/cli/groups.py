@@ -182,7 +182,7 @@ def name(
 ) -> None:
     """Name a group."""
     with Library(library) as opened:
-        _tell(opened.name_group(group, name), json=json)
+        _tell(opened, opened.name_group(group, name), json=json)
 
 
 @app.command(epilog="\b\nExample:\n  imgindex groups cover 7 best.jpg\n")
@@ -196,7 +196,7 @@ def cover(
 ) -> None:
     """Have a picture stand for its group."""
     with Library(library) as opened:
-        _tell(opened.pin_cover(group, picture), json=json)
+        _tell(opened, opened.pin_cover(group, picture), json=json)
 
 
 @app.command(epilog="\b\nExample:\n  imgindex groups together a.jpg b.jpg\n")
@@ -210,7 +210,7 @@ def together(
     form a group.
     """
     with Library(library) as opened:
-        _tell(opened.together(pictures), json=json)
+        _tell(opened, opened.together(pictures), json=json)
 
 
 @app.command(epilog="\b\nExample:\n  imgindex groups apart a.jpg not-like-a.jpg\n")
@@ -223,7 +223,7 @@ def apart(
     They go to the next group that their neighbours are in, or become noise.
     """
     with Library(library) as opened:
-        _tell(opened.apart(pictures), json=json)
+        _tell(opened, opened.apart(pictures), json=json)
 
 
 @app.command(epilog='\b\nExample:\n  imgindex groups form a.jpg b.jpg c.jpg --name "Lisbon"\n')
@@ -242,7 +242,7 @@ def form(
     They leave the groups that they are in. The group has a new id, and holds for every run.
     """
     with Library(library) as opened:
-        _tell(opened.form_group(pictures, name), json=json)
+        _tell(opened, opened.form_group(pictures, name), json=json)
 
 
 @app.command(epilog="\b\nExample:\n  imgindex groups merge 7 12\n")
@@ -276,12 +276,12 @@ def decisions(*, library: LibraryOption = None, json: JsonOption = False) -> Non
     """List what was decided; it holds for every run."""
     with Library(library) as opened:
         made = opened.decisions()
-        files = opened.paths({picture for one in made for picture in one.pictures})
+        files = _files(opened, made)
     if json:
         as_json(made)
         return
     for one in made:
-        line(f"{one.number:>4}  {_in_words(one, {i: paths[0] for i, paths in files.items()})}")
+        line(f"{one.number:>4}  {_in_words(one, files)}")
 
 
 @app.command(epilog="\b\nExample:\n  imgindex groups forget 3\n")
@@ -301,11 +301,17 @@ def forget(
         line(f"decision {number} is forgotten")
 
 
-def _tell(decision: Decision, *, json: bool) -> None:
+def _tell(library: Library, decision: Decision, *, json: bool) -> None:
     if json:
         as_json(decision)
     else:
-        line(f"decision {decision.number}: {_in_words(decision, {})}")
+        line(f"decision {decision.number}: {_in_words(decision, _files(library, [decision]))}")
+
+
+def _files(library: Library, decisions: Sequence[Decision]) -> dict[str, str]:
+    """A file of each picture that is spoken of, by id."""
+    found = library.paths({picture for one in decisions for picture in one.pictures})
+    return {picture: paths[0] for picture, paths in found.items()}
 
 
 def _in_words(decision: Decision, files: Mapping[str, str]) -> str:

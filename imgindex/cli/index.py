@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated
 
 import typer
@@ -10,11 +9,15 @@ import typer
 from imgindex import Library
 from imgindex.records import AddReport, Choice
 
-from .options import (  # noqa: TC001 - typer reads the annotations
+from .options import (
+    ISOLATE,
+    AddressOption,
     DeviceOption,
+    EngineOption,
     ExcludeOption,
     HiddenOption,
     IncludeOption,
+    IsolateOption,
     JsonOption,
     LibraryOption,
     MegapixelsOption,
@@ -40,8 +43,10 @@ Examples:
   imgindex index catalogue/ --library catalogue.imgindex --json
   imgindex index ~/Pictures --exclude 'thumbs/' --exclude '*.gif'
   imgindex index ~/Pictures --include '2024/' --include 'best*.jpg'
+  imgindex index s3://bucket/photos 'zip://::archive.zip'
+  imgindex index photos.parquet --manifest
+  imgindex index /mnt/photos --library milvus://db/photos --engine ray --address head:6379
 
-\b
 Patterns are those of gitignore, relative to the folder that is walked: 'thumbs/' is
 a folder of that name anywhere, '/thumbs/' the one at the top, '*.gif' a file
 anywhere. What shall hold in every run, write into files named .imgindexignore:
@@ -49,7 +54,14 @@ one pattern a line, for the folder that the file lies in and all below. A folder
 with a file .nomedia is passed over. --exclude beats ignore files, and what is named
 as PATH is taken in any case.
 
-\b
+An address needs what speaks its protocol: s3fs for s3://, gcsfs for gs://, and so on.
+A manifest has its paths in a column (or under a key) path, address, uri, url or file;
+what it does not name stays as it is.
+
+With --engine ray the machines of a cluster read and embed. All of them need this
+imgindex with its extras ray and milvus, the files under the same paths, and the
+library on a Milvus server. A machine may die; a run that is stopped is gone on with.
+
 Files that are known already and left out now leave the results, until a run takes
 them again; nothing is embedded anew then, unless --prune forgot it.
 """
@@ -69,17 +81,30 @@ def remarks(report: AddReport) -> None:
 @command
 def add(  # noqa: PLR0913 - one parameter an option
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Folders to walk, and files.")
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            help="Folders to walk, and files; or addresses as s3://bucket/folder.",
+        ),
     ],
     *,
     library: LibraryOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
     max_megapixels: MegapixelsOption = None,
+    isolate: IsolateOption = ISOLATE,
     include: IncludeOption = None,
     exclude: ExcludeOption = None,
     hidden: HiddenOption = False,
     prune: PruneOption = False,
+    manifest: Annotated[
+        bool,
+        typer.Option(
+            "--manifest", help="PATH is a list of files: Parquet or JSON Lines with a path a row."
+        ),
+    ] = False,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
     json: JsonOption = False,
 ) -> None:
     """Index pictures: embed the new and changed ones, look briefly at the others.
@@ -90,11 +115,21 @@ def add(  # noqa: PLR0913 - one parameter an option
     """
     choice = Choice(tuple(include or ()), tuple(exclude or ()), hidden)
     with (
-        Library(library, model=model, device=device, max_megapixels=max_megapixels) as opened,
+        Library(
+            library, model=model, device=device, max_megapixels=max_megapixels, isolate=isolate
+        ) as opened,
         progress_bar() as progress,
     ):
-        report = opened.add(paths, prune=prune, choice=choice, progress=progress)
-        where = opened.settings.library
+        report = opened.add(
+            paths,
+            prune=prune,
+            choice=choice,
+            manifest=manifest,
+            engine=engine,
+            address=address,
+            progress=progress,
+        )
+        where = opened.place
     if json:
         as_json(report)
     else:

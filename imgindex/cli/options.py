@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
+
+from imgindex.records import Engine
+
+ISOLATE = os.name == "posix"
+"""Whether what runs for long and unattended isolates, if nothing is said."""
 
 LibraryOption = Annotated[
     str | None,
     typer.Option(
         "--library",
         "-L",
-        metavar="DIR",
-        help="Folder of the library [default: $IMGINDEX_LIBRARY, else one for this user].",
+        metavar="PLACE",
+        help="Folder of the library, or milvus://HOST:PORT/NAME [default: $IMGINDEX_LIBRARY, else "
+        "a folder of this user].",
         show_default=False,
     ),
 ]
@@ -24,6 +31,13 @@ MegapixelsOption = Annotated[
         metavar="N",
         help="Largest picture to read [default: from this machine's memory].",
         show_default=False,
+    ),
+]
+IsolateOption = Annotated[
+    bool,
+    typer.Option(
+        "--isolate/--no-isolate",
+        help="Decode in processes of their own: a picture that crashes its decoder is skipped.",
     ),
 ]
 ModelOption = Annotated[
@@ -69,5 +83,18 @@ PruneOption = Annotated[
     typer.Option(
         "--prune",
         help="Forget files that have vanished for good, also all at once with their folder.",
+    ),
+]
+EngineOption = Annotated[
+    Engine,
+    typer.Option(help="What computes: this machine, or a Ray cluster (needs imgindex[ray])."),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="The cluster's head; 'auto' is the one that runs here [default: $RAY_ADDRESS, else "
+        "one for this run].",
+        show_default=False,
     ),
 ]

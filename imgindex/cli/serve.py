@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +13,12 @@ import typer
 
 from imgindex import Library
 from imgindex.errors import SettingError
+from imgindex.store import remote
 
-from .options import (  # noqa: TC001 - typer reads the annotations
+from .options import (
+    ISOLATE,
     DeviceOption,
+    IsolateOption,
     LibraryOption,
     MegapixelsOption,
     ModelOption,
@@ -25,8 +30,8 @@ Examples:
   imgindex serve                                 then open http://127.0.0.1:8765/
   imgindex serve --library photos.imgindex --originals
   imgindex serve --host 0.0.0.0 --token-file token.txt --folder /photos --rate 50
+  imgindex serve --readers 2                     where programs ask a thousand times a second
 
-\b
 On 127.0.0.1 nobody but this machine can ask. On any other address clients must present the
 token: programs as "Authorization: Bearer TOKEN", browsers are asked for it. Put a proxy that
 speaks TLS before a service that others reach. The API is described at /v1/openapi.json.
@@ -68,8 +73,8 @@ def serve(  # noqa: PLR0913 - one parameter an option
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder for pictures that clients add [default: LIBRARY-uploads on 127.0.0.1, "
-            "else they cannot].",
+            help="Folder for pictures that clients add [default: on 127.0.0.1 LIBRARY-uploads "
+            "beside a library that is a folder, else they cannot].",
             show_default=False,
         ),
     ] = None,
@@ -98,33 +103,47 @@ def serve(  # noqa: PLR0913 - one parameter an option
         typer.Option(
             min=0,
             metavar="N",
-            help="Requests a second to take from one client; 0 for any number [default: any on "
-            "127.0.0.1, else 200].",
+            help="Requests a second to take from one client, as a mean over ten seconds; 0 for any "
+            "number [default: any on 127.0.0.1, else 200].",
             show_default=False,
         ),
     ] = None,
     thumbnail_cache: Annotated[
         float, typer.Option(min=1, metavar="MB", help="Most that thumbnails may take on disk.")
     ] = 2000,
+    readers: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=64,
+            metavar="N",
+            help="Processes that answer searches by id beside this one; each holds the graph in "
+            "memory.",
+        ),
+    ] = 0,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Write no line for every request.")
     ] = False,
     model: ModelOption = None,
     device: DeviceOption = None,
     max_megapixels: MegapixelsOption = None,
+    isolate: IsolateOption = ISOLATE,
 ) -> None:
     """Serve the library: a page to search and sort in, and an API for programs.
 
     Writes the address, then a line of JSON for every request to standard error. Ctrl-C and SIGTERM
-    end it; requests that run are finished, jobs stop where nothing is lost.
+    end it, and the exit code is 0; requests that run are finished, jobs stop where nothing is lost.
     """
     from imgindex.web import ServiceSettings
     from imgindex.web import serve as run
 
-    with Library(library, model=model, device=device, max_megapixels=max_megapixels) as opened:
-        place = Path(opened.settings.library).absolute()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with Library(
+        library, model=model, device=device, max_megapixels=max_megapixels, isolate=isolate
+    ) as opened:
+        place = opened.place if remote(opened.place) else Path(opened.place).absolute()
         asked = ServiceSettings(host=host, token=_token(token_file))
-        if uploads is None and asked.loopback:
+        if uploads is None and asked.loopback and isinstance(place, Path):
             uploads = place.with_name(f"{place.name}-uploads")
         if folder is None and not asked.loopback:
             folder = []
@@ -142,15 +161,17 @@ def serve(  # noqa: PLR0913 - one parameter an option
             aside=aside,
             max_upload=round(max_upload * 1e6),
             rate=rate,
+            readers=readers,
             thumbnails=opened.settings.thumbnails,
             thumbnail_bytes=round(thumbnail_cache * 1e6),
         )
-        run(
-            opened,
-            settings,
-            started=lambda address: note(f"serving {place} on {address}; Ctrl-C ends it"),
-            log=None if quiet else sys.stderr,
-        )
+        with suppress(KeyboardInterrupt):  # it is the way to end
+            run(
+                opened,
+                settings,
+                started=lambda address: note(f"serving {place} on {address}; Ctrl-C ends it"),
+                log=None if quiet else sys.stderr,
+            )
 
 
 def _token(file: Path | None) -> str | None:
@@ -159,4 +180,5 @@ def _token(file: Path | None) -> str | None:
     try:
         return file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(f"cannot read the token in {file}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise SettingError(f"cannot read the token in {file}: {reason}") from error

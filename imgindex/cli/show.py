@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 Arguments = ParamSpec("Arguments")
 
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # all but the end of a line
+# Control characters, ends of lines, and those that have what follows them written backwards.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 FAILED, USAGE, SKIPPED, FOUND, INTERRUPTED = 1, 2, 3, 11, 130
 
@@ -79,13 +80,20 @@ def line(text: str = "", end: str = "\n") -> None:
 
 
 def visible(text: str) -> str:
-    """The text with control characters spelled out: a file's name must not steer the terminal."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    """A line with control characters spelled out: a file's name must not steer the terminal.
+
+    Nor may it pass for further lines, or look like another name.
+    """
+    return _CONTROL.sub(lambda found: _spelled(ord(found[0])), text)
+
+
+def _spelled(code: int) -> str:
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"  # noqa: PLR2004 - a byte
 
 
 def as_json(record: Any, *, compact: bool = False) -> None:
     """Write a record as JSON: ASCII, so that any name survives any pipe."""
-    line(json.dumps(to_json(record), indent=None if compact else 2))
+    sys.stdout.write(json.dumps(to_json(record), indent=None if compact else 2) + "\n")
 
 
 def as_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -103,10 +111,10 @@ def as_columns(rows: Sequence[Sequence[str]], *, indent: str = "") -> None:
         line(indent + "  ".join([*padded, row[-1]]).rstrip())
 
 
-def skipped_lines(skipped: Sequence[Skipped]) -> None:
+def skipped_lines(skipped: Sequence[Skipped], what: str = "skipped") -> None:
     """Write one line for each file that could not be read."""
     if skipped:
-        line(f"{counted(len(skipped), 'file')} skipped:")
+        line(f"{counted(len(skipped), 'file')} {what}:")
         as_columns([(one.path, one.reason) for one in skipped], indent="  ")
 
 

@@ -15,11 +15,13 @@ from imgindex import Library
 from imgindex.records import Choice, to_json
 
 from .index import remarks
-from .options import (  # noqa: TC001 - typer reads the annotations
+from .options import (
+    ISOLATE,
     DeviceOption,
     ExcludeOption,
     HiddenOption,
     IncludeOption,
+    IsolateOption,
     JsonOption,
     LibraryOption,
     MegapixelsOption,
@@ -36,7 +38,6 @@ Examples:
   imgindex watch ~/Pictures --exclude 'drafts/' --json
   imgindex watch /mnt/nas/photos --poll 300
 
-\b
 A system does not tell of what others change on a network share: there --poll looks
 at all names every so many seconds. Nothing is forgotten for good; that is what
 imgindex index --prune is for.
@@ -53,6 +54,7 @@ def keep(  # noqa: PLR0913 - one parameter an option
     model: ModelOption = None,
     device: DeviceOption = None,
     max_megapixels: MegapixelsOption = None,
+    isolate: IsolateOption = ISOLATE,
     include: IncludeOption = None,
     exclude: ExcludeOption = None,
     hidden: HiddenOption = False,
@@ -75,7 +77,9 @@ def keep(  # noqa: PLR0913 - one parameter an option
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     choice = Choice(tuple(include or ()), tuple(exclude or ()), hidden)
-    with Library(library, model=model, device=device, max_megapixels=max_megapixels) as opened:
+    with Library(
+        library, model=model, device=device, max_megapixels=max_megapixels, isolate=isolate
+    ) as opened:
         last: AddReport | None = None
         with progress_bar() as progress:
             rounds = opened.watch(paths, choice=choice, poll=poll, progress=progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
 import unicodedata
 from contextlib import ExitStack, suppress
@@ -159,24 +160,37 @@ def _source(path: str) -> Path:
 
 def _symlink(source: Path, entry: Path, undo: ExitStack) -> None:
     entry.symlink_to(source)
-    undo.callback(entry.unlink)
+    undo.callback(_unlink, entry)
 
 
 def _hardlink(source: Path, entry: Path, undo: ExitStack) -> None:
     entry.hardlink_to(source.resolve())  # else the link would be to a symlink itself
-    undo.callback(entry.unlink)
+    undo.callback(_unlink, entry)
 
 
 def _copy(source: Path, entry: Path, undo: ExitStack) -> None:
     blocks = _blocks(source)
     first = next(blocks, b"")  # an unreadable source fails before there is an entry
-    with ExitStack() as partial, entry.open("xb") as copy:
-        partial.callback(entry.unlink)
-        copy.write(first)
-        copy.writelines(blocks)
-        undo.enter_context(partial.pop_all())
-    times = source.stat()
-    os.utime(entry, ns=(times.st_atime_ns, times.st_mtime_ns))
+    part = entry.with_name(f".imgindex-{secrets.token_hex(8)}.tmp")  # a kill leaves no torn copy
+    with ExitStack() as partial:
+        with part.open("xb") as copy:
+            partial.callback(_unlink, part)
+            copy.write(first)
+            copy.writelines(blocks)
+            copy.flush()
+            os.fsync(copy.fileno())
+        times = source.stat()
+        os.utime(part, ns=(times.st_atime_ns, times.st_mtime_ns))
+        if os.path.lexists(entry):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(entry))
+        part.rename(entry)
+        partial.pop_all()
+        undo.callback(_unlink, entry)
+
+
+def _unlink(entry: Path) -> None:
+    with suppress(OSError):  # the first failure is the one to tell of
+        entry.unlink()
 
 
 def _blocks(source: Path) -> Iterator[bytes]:

@@ -76,4 +76,4 @@ def _check_free(path: Path, *, force: bool) -> None:
     if os.path.isdir(path):  # noqa: PTH112 - as above
         raise ExportError(f"cannot write {path}: it is a folder; name a file")
     if os.path.lexists(path) and not force:
-        raise ExportError(f"{path} exists already; choose another name, or ask to replace it")
+        raise ExportError(f"{path} exists already; choose another name, or replace it with --force")

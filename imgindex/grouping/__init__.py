@@ -4,8 +4,9 @@
           └─ neighbours ─┬─▶ forest ──────────────────────────┼─▶ Tree ─ condensed_tree ─▶ Clusters
                          └─▶ neighbourhood ▶ coordinates ─────┘
 
-Beside it: ``identity`` knows a group again in the next run, ``joining`` finds one for new points,
-``atlas`` draws them all on a map.
+Beside it: ``ranges`` has further pairs for the forest where the index tells none, ``identity``
+knows a group again in the next run, ``joining`` finds one for new points, ``atlas`` draws them all
+on a map.
 
 Campello, Moulavi, Zimek and Sander, "Hierarchical Density Estimates for Data Clustering,
 Visualization, and Outlier Detection", ACM TKDD 10(1), 2015, doi:10.1145/2733381.

@@ -1,14 +1,15 @@
 """The minimum spanning tree from chosen pairs instead of all: Kruskal's algorithm, chunk by chunk.
 
-A minimum spanning forest of A and B is one of (the forest of A) and B, so pairs can come in chunks
-and memory stays with the points. Which pairs: the neighbour lists make the dense parts right, and
-the long links of the index's own graph make clusters meet at the right level; lists alone are
+A minimum spanning forest of A and B is one of (the forest of A) and (the forest of B), so pairs can
+come in chunks, and memory stays with the points; or be found on several machines, each of which
+tells the others of its forest only. Which pairs: the neighbour lists make the dense parts right,
+and the long links of the index's own graph make clusters meet at the right level; lists alone are
 connected, and still merge clusters late and swallow noise first.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,8 +35,8 @@ _BLOCK = 8192
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Forest:
-    """Edges of a minimum spanning forest, by rising weight, then distance.
+class Edges:
+    """Pairs of points; those of a forest come by rising weight, then distance.
 
     Attributes:
         first: int32 [m].
@@ -49,7 +50,16 @@ class Forest:
     weights: NDArray[np.float32]
     distances: NDArray[np.float32]
 
-    def edges(self) -> NDArray[np.float64]:
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.first)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return sum(getattr(self, one.name).nbytes for one in fields(self))
+
+    def array(self) -> NDArray[np.float64]:
         """float64 [m, 3]: edges as (from, to, weight)."""
         return np.column_stack([self.first, self.second, self.weights]).astype(np.float64)
 
@@ -73,19 +83,15 @@ def spanning_tree(
     Returns:
         float64 [n - 1, 3]: edges as (from, to, weight), by ascending weight, then distance.
     """
-    n = len(rows)
     core = neighbours.core_distances(min_samples)
-    nothing, none = np.empty(0, np.int32), np.empty(0, np.float32)
-    forest = Forest(nothing, nothing, none, none)
+    forest = reduced()
     total = neighbours.lists.size + len(links)
     done = 0
     for first, second, distances in _pairs(rows, neighbours, links):
-        forest = _grown(forest, first, second, distances, core)
+        forest = reduced(forest, weighed(first, second, distances, core))
         done += len(first)
         progress("spanning tree", done, total)
-    while len(forest.first) < n - 1:
-        forest = _grown(forest, *_bridges(rows, core, parts(forest, n)), core)
-    return forest.edges()
+    return joined(forest, core, rows).array()
 
 
 def _pairs(
@@ -108,28 +114,56 @@ def _pairs(
         yield first, second, distances
 
 
-def _grown(
-    forest: Forest,
-    first: Ends,
-    second: Ends,
-    distances: NDArray[np.float32],
-    core: NDArray[np.float32],
-) -> Forest:
-    """The forest of a forest and further pairs."""
+def weighed(
+    first: Ends, second: Ends, distances: NDArray[np.float32], core: NDArray[np.float32]
+) -> Edges:
+    """Pairs as edges of the mutual reachability graph.
+
+    Args:
+        first: int32 [m].
+        second: int32 [m].
+        distances: float32 [m].
+        core: float32 [n], core distances of all points.
+    """
     weights = np.maximum(distances, np.maximum(core[first], core[second]))
-    first = np.concatenate([forest.first, first])
-    second = np.concatenate([forest.second, second])
-    weights = np.concatenate([forest.weights, weights])
-    distances = np.concatenate([forest.distances, distances])
-    # Many pairs share one core distance as their weight: the nearer pair comes first.
-    order = np.lexsort((distances, weights))
-    kept = order[_kruskal(order, first, second, len(core))]
-    return Forest(first[kept], second[kept], weights[kept], distances[kept])
+    return Edges(first, second, weights, distances)
 
 
-def parts(forest: Forest, n: int) -> NDArray[np.int64]:
+def reduced(*some: Edges) -> Edges:
+    """A minimum spanning forest of edges, those of forests among them."""
+    nothing, none = np.empty(0, np.int32), np.empty(0, np.float32)
+    edges = Edges(
+        np.concatenate([nothing, *(part.first for part in some)]),
+        np.concatenate([nothing, *(part.second for part in some)]),
+        np.concatenate([none, *(part.weights for part in some)]),
+        np.concatenate([none, *(part.distances for part in some)]),
+    )
+    # Many pairs share one core distance as their weight: the nearer pair comes first. Bits of
+    # numbers that are not negative are in the order of the numbers.
+    keys = edges.weights.view(np.uint32).astype(np.uint64) << np.uint64(32)
+    order = np.argsort(keys | edges.distances.view(np.uint32), kind="stable")
+    n = 1 + int(max(edges.first.max(initial=-1), edges.second.max(initial=-1)))
+    kept = order[_kruskal(order, edges.first, edges.second, n)]
+    return Edges(edges.first[kept], edges.second[kept], edges.weights[kept], edges.distances[kept])
+
+
+def joined(forest: Edges, core: NDArray[np.float32], rows: Rows) -> Edges:
+    """A forest with the bridges that make it a tree.
+
+    Args:
+        forest: of the points.
+        core: float32 [n], core distances.
+        rows: float32 [n, d], unit length.
+    """
+    while len(forest) < len(rows) - 1:
+        bridges = _bridges(rows, core, parts(forest, len(rows)))
+        forest = reduced(forest, weighed(*bridges, core))
+    return forest
+
+
+def parts(forest: Edges, n: int) -> NDArray[np.int64]:
     """Number of the connected part of each point, int64 [n], from 0."""
-    roots = np.arange(n)
+    roots = np.arange(n, dtype=np.int32)
     _unite(forest.first, forest.second, roots)
     return np.unique(roots, return_inverse=True)[1]
 
@@ -177,7 +211,7 @@ def _bridges(
 
 
 @compiled
-def _find(roots: NDArray[np.int64], point: int) -> int:
+def _find(roots: NDArray[np.int32], point: int) -> int:
     while roots[point] != point:
         roots[point] = roots[roots[point]]
         point = roots[point]
@@ -187,8 +221,8 @@ def _find(roots: NDArray[np.int64], point: int) -> int:
 @compiled
 def _kruskal(order: NDArray[np.int64], first: Ends, second: Ends, n: int) -> NDArray[np.int64]:
     """Places in ``order`` of the edges that join what was apart."""
-    roots = np.arange(n)
-    kept = np.empty(max(0, n - 1), np.int64)
+    roots = np.arange(n, dtype=np.int32)
+    kept = np.empty(min(len(order), max(0, n - 1)), np.int64)
     held = 0
     for place in range(len(order)):
         one = _find(roots, first[order[place]])
@@ -203,7 +237,7 @@ def _kruskal(order: NDArray[np.int64], first: Ends, second: Ends, n: int) -> NDA
 
 
 @compiled
-def _unite(first: Ends, second: Ends, roots: NDArray[np.int64]) -> None:
+def _unite(first: Ends, second: Ends, roots: NDArray[np.int32]) -> None:
     for edge in range(len(first)):
         one, other = _find(roots, first[edge]), _find(roots, second[edge])
         roots[max(one, other)] = min(one, other)

@@ -17,7 +17,7 @@ import numpy as np
 from imgindex.errors import SettingError
 from imgindex.records import NOISE, no_progress
 
-from . import coordinates, forest, neighbourhood
+from . import coordinates, forest, neighbourhood, ranges
 from .condensed_tree import select
 from .identity import heirs
 from .joining import REACH, Standing, join
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     Propose = Callable[[NDArray[np.intp], int], tuple[NDArray[np.int64], NDArray[np.int32]]]
     """Given rows (intp [m], distinct) and k: at least k nearest others of each among them, int64
     [m, > k] of places in the given, with -1 for none; and further pairs, int32 [l, 2]."""
+
+    Span = Callable[[NDArray[np.intp], int, int], tuple[forest.Edges, NDArray[np.float32]]]
+    """Given rows (intp [m], distinct), k and min_samples: a minimum spanning forest over at least
+    the k nearest others of each, and the core distances, float32 [m]."""
 
 EXACT_UP_TO = 10_000
 """Distinct rows whose distances are all taken, unless asked otherwise."""
@@ -149,6 +153,7 @@ def grow(  # noqa: PLR0913 - each is a setting of its own, by keyword
     space: Space = "descriptor",
     exact: bool | None = None,
     propose: Propose | None = None,
+    span: Span | None = None,
     places: Rows | None = None,
     progress: Progress = no_progress,
 ) -> Tree:
@@ -162,6 +167,7 @@ def grow(  # noqa: PLR0913 - each is a setting of its own, by keyword
             ``neighbourhood``, their neighbourhood embedding.
         exact: in the descriptors, take every distance; None does up to `EXACT_UP_TO` rows.
         propose: the index; needed for all that is not exact.
+        span: others who find the forest in the descriptors, instead of this process.
         places: float32 [n, w], an earlier neighbourhood embedding to keep; NaN for new rows.
         progress: called stage by stage.
 
@@ -180,6 +186,7 @@ def grow(  # noqa: PLR0913 - each is a setting of its own, by keyword
     points = rows if len(first) == len(rows) else rows[first]
     samples = min(min_samples, len(points) - 1)
     few = len(points) <= EXACT_UP_TO if exact is None else exact
+    k = min(max(neighbourhood.NEIGHBOURS, samples), len(points) - 1)
     known = known_of(places, which) if places is not None and places.size else None
     if space == "neighbourhood" and known is not None and np.isfinite(known).all():
         found = known
@@ -187,11 +194,14 @@ def grow(  # noqa: PLR0913 - each is a setting of its own, by keyword
     elif propose is None or (space == "descriptor" and few):
         matrix = distances(points, progress)
         edges = spanning_tree(matrix, core_distances(matrix, samples), progress)
+    elif span is not None and space == "descriptor":
+        edges = forest.joined(*span(first, k, samples), points).array()
     else:
-        k = min(max(neighbourhood.NEIGHBOURS, samples), len(points) - 1)
         proposed, links = propose(first, k)
         lists = measure(points, proposed, k)
         if space == "descriptor":
+            if not len(links):
+                links = ranges.near(points, proposed, progress)
             edges = forest.spanning_tree(points, lists, links, samples, progress)
         else:
             layouts = neighbourhood.layouts_for(len(points))

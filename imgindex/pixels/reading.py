@@ -176,7 +176,7 @@ def _prepare() -> None:
     threads undo one another's changes. So Pillow's remarks on odd files are silenced once, here;
     what matters comes as an error. Its log would otherwise reach stderr as well.
     """
-    import pillow_heif
+    import pi_heif
     from PIL import (  # noqa: F401 - importing a plugin registers its format
         AvifImagePlugin,
         BmpImagePlugin,
@@ -189,7 +189,7 @@ def _prepare() -> None:
         WebPImagePlugin,
     )
 
-    pillow_heif.register_heif_opener()
+    pi_heif.register_heif_opener()
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logging.getLogger("PIL").addHandler(logging.NullHandler())
 
@@ -379,7 +379,8 @@ def _grey(image: Image.Image) -> NDArray[np.uint8]:
         finite = values[np.isfinite(values)]
         peak = float(finite.max(initial=0.0))
         full = next((full for full in (1.0, 255.0, 65535.0) if peak <= full), peak)
-        scaled = np.nan_to_num(values / np.float32(full), nan=0.0, posinf=1.0, neginf=0.0)
+        with np.errstate(invalid="ignore"):  # signalling NaN
+            scaled = np.nan_to_num(values / np.float32(full), nan=0.0, posinf=1.0, neginf=0.0)
         return np.rint(np.clip(scaled, 0.0, 1.0) * 255).astype(np.uint8)
     bits = 16
     if values.dtype.itemsize > 2:  # noqa: PLR2004 - bytes; mode I

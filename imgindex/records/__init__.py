@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from .base import (
     NOISE,
+    Engine,
     Fit,
     Precision,
     Progress,
@@ -121,6 +122,7 @@ __all__ = [
     "DecisionKind",
     "DuplicateSet",
     "Duplicates",
+    "Engine",
     "Explanation",
     "ExportReport",
     "Features",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Labels: TypeAlias = NDArray[np.int32]
 
 Way = Literal["exact", "hnsw"]
+Engine = Literal["local", "ray"]
 Fit = Literal["squash", "crop", "pad"]
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
 Space = Literal["descriptor", "neighbourhood"]

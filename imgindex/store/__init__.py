@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING
 
 from imgindex.errors import SettingError
 
-from .base import Store, check_pin, within
+from .base import Store, check_pin, remote, shown, within
 
 if TYPE_CHECKING:
     import os
 
-__all__ = ["Store", "check_pin", "open_store", "within"]
+__all__ = ["Store", "check_pin", "open_store", "remote", "shown", "within"]
 
 
 def open_store(url: str | os.PathLike[str], *, create: bool = False) -> Store:
     """Open the store at a place.
 
     Args:
-        url: a folder for the local store, or ``memory:`` for one that ends when it is closed.
+        url: a folder for the local store, ``milvus://HOST:PORT/NAME`` for one on a Milvus server,
+            or ``memory:`` for one that ends when it is closed.
         create: make an empty one if there is none.
 
     Raises:
@@ -32,9 +33,15 @@ def open_store(url: str | os.PathLike[str], *, create: bool = False) -> Store:
         from .memory import MemoryStore
 
         return MemoryStore()
+    if remote(text):
+        from .milvus import MilvusStore
+
+        return MilvusStore(text, create=create)
     scheme, separator, _ = text.partition("://")
     if separator:
-        raise SettingError(f"unknown kind of library {scheme!r} in {text!r}; give a folder")
+        raise SettingError(
+            f"unknown kind of library {scheme!r}; give a folder, or milvus://HOST:PORT/NAME"
+        )
     from .local import LocalStore
 
     return LocalStore(text, create=create)

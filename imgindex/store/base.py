@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from imgindex.errors import ModelMismatchError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Container, Mapping, Sequence
+    from collections.abc import Callable, Collection, Container, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import numpy as np
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Where,
     )
 
+_SERVERS = ("milvus", "milvus+tls")
 _COLUMNS = ("labels", "parts", "strengths", "outliers", "exemplars", "joined", "places")
 
 
@@ -163,6 +164,17 @@ class Store(Protocol):
             ids: which of them; None for all. Others are left out.
         """
 
+    def block(self, after: str, limit: int) -> tuple[tuple[str, ...], Rows]:
+        """The next pictures by id, whether or not a file of them is present, with their rows.
+
+        Args:
+            after: the id that they come after; empty for the first ones.
+            limit: how many at most, at least 1.
+
+        Returns:
+            Ids ascending, fewer than ``limit`` only where there are no more, and float32 [n, d].
+        """
+
     def search(
         self, queries: Rows, k: int, *, way: Way | None = None, where: Where | None = None
     ) -> tuple[Way, list[list[Hit]]]:
@@ -244,14 +256,63 @@ class Store(Protocol):
     def withdraw(self, number: int) -> bool:
         """Forget a decision; False if there is none of that number."""
 
+    def decided(self) -> int:
+        """The highest number that a decision has or had; 0 if there never was one."""
+
+    def put_decisions(self, decisions: Sequence[Decision], decided: int) -> None:
+        """Keep decisions of another store under the numbers that they have there.
+
+        Args:
+            decisions: what to keep; one that is here already is the same, or its beginning.
+            decided: no number up to this one is given again.
+        """
+
+    def origin(self) -> str | None:
+        """What this library is an unfinished copy of; None for a whole library."""
+
+    def put_origin(self, origin: str | None) -> None:
+        """Note that it is an unfinished copy, or that it is whole."""
+
     def stats(self) -> StoreStats:
         """The store's figures."""
 
     def verify(self, progress: Progress) -> list[str]:
         """Check everything against everything; each contradiction in a line of its own."""
 
+    def repair(
+        self, embed: Callable[[Sequence[str]], Mapping[str, Rows]], progress: Progress
+    ) -> tuple[list[str], list[str]]:
+        """Mend what ``verify`` finds, as far as it can be.
+
+        Args:
+            embed: gives rows of pictures by ids, float32 [d] each; those that it cannot embed again
+                are left out.
+            progress: called with the stages ``verify``, ``repair`` and ``index``.
+
+        Returns:
+            What was mended, a line each; and ids of pictures whose rows are lost, which have left
+            the store.
+
+        Raises:
+            LibraryBusyError: another process is writing to it.
+            LibraryDamagedError: it cannot be mended.
+        """
+
     def close(self) -> None:
         """Let go of files and locks; may be called twice."""
+
+
+def remote(url: str) -> bool:
+    """Whether a place is on a server."""
+    return url.partition("://")[0] in _SERVERS
+
+
+def shown(url: str) -> str:
+    """A place as messages name it: without the token and the settings of a server's URL."""
+    if not remote(url):
+        return url
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def check_pin(url: str, pinned: ModelPin | None, pin: ModelPin) -> None:

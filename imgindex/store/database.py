@@ -22,7 +22,7 @@ from imgindex.errors import (
 from .schema import APPLICATION_ID, MIGRATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 _PATIENCE = 30  # seconds to wait for another process's transaction
@@ -30,6 +30,31 @@ _AT_ONCE = 500  # values bound to one statement
 
 # By chance and not counted: a copy restored from a backup goes on from where it was.
 _CHANGE = "INSERT OR REPLACE INTO setting VALUES ('change', '\"' || hex(randomblob(8)) || '\"')"
+
+# A view, a trigger or a table that a module stands in for does what it likes when it is used.
+_FOREIGN = (
+    "SELECT iif(type = 'table', 'virtual table', type) FROM sqlite_master "
+    "WHERE type NOT IN ('table', 'index') OR rootpage = 0"
+)
+
+_COLUMNS = (
+    "SELECT m.name, c.name, c.type, NOT (c.'notnull' OR c.pk) "
+    "FROM sqlite_master AS m, pragma_table_info(m.name) AS c "
+    "WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+)
+_KINDS = {
+    "INTEGER": ("integer",),
+    "REAL": ("real", "integer"),
+    "TEXT": ("text",),
+    "BLOB": ("blob",),
+}
+
+_REFERENCES = {
+    "file": ("picture",),
+    "sketch": ("picture",),
+    "examined": ("picture",),
+    "twin": ("a", "b"),
+}
 
 PRESENT = "EXISTS (SELECT 1 FROM file WHERE picture = picture.row AND NOT missing)"
 """The condition that a picture has a file."""
@@ -42,31 +67,52 @@ class Database:
         """Open the file, or make an empty one; ``migrate`` comes next."""
         self.path = path
         self._turn = threading.RLock()
+        address, self.writable = _address(path)
         try:
-            self._connection = sqlite3.connect(
-                _address(path),
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
-                timeout=_PATIENCE,
-            )
+            self._connection = _connected(address)
         except sqlite3.Error as error:
             raise StoreError(f"cannot open {path}: {error}") from error
         try:
-            with self.reading() as db:
-                db.execute("PRAGMA foreign_keys = ON")
-                db.execute("PRAGMA synchronous = FULL")
+            self._guard()
             self._recognise()
+            if self.outdated() and not self.writable:
+                self._take_along()
         except BaseException:
             self._connection.close()
             raise
+
+    def _guard(self) -> None:
+        with self.reading() as db:
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA trusted_schema = OFF")
+            db.execute("PRAGMA cell_size_check = ON")
+
+    def _take_along(self) -> None:
+        """Go on with a copy in memory: an old library is read, though it cannot be migrated."""
+        with self.reading() as db:
+            copy = _connected(":memory:")
+            try:
+                db.backup(copy)
+            except BaseException:
+                copy.close()
+                raise
+            db.close()
+            self._connection = copy
+        self._guard()
 
     def _recognise(self) -> None:
         with self.reading() as db:
             owner = db.execute("PRAGMA application_id").fetchone()[0]
             tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            foreign = db.execute(_FOREIGN).fetchone()
         if owner not in {0, APPLICATION_ID} or (owner == 0 and tables):
             raise LibraryFormatError(f"{self.path} is not a library of imgindex")
+        if foreign is not None:
+            raise LibraryFormatError(
+                f"{self.path} holds a {foreign[0]}, which imgindex never makes and whoever made it "
+                "may mean to do harm with; index into a new --library"
+            )
         if self.version() > len(MIGRATIONS):
             raise LibraryFormatError(
                 f"{self.path} has format {self.version()}, this imgindex knows {len(MIGRATIONS)}; "
@@ -82,8 +128,12 @@ class Database:
         """Whether ``migrate`` has something to do."""
         return self.version() < len(MIGRATIONS)
 
-    def migrate(self) -> None:
-        """Bring the tables to the newest format, whole or not at all."""
+    def migrate(self, then: Callable[[sqlite3.Connection], None]) -> None:
+        """Bring the tables to the newest format, whole or not at all.
+
+        Args:
+            then: what else belongs to it; not for a library that is made just now.
+        """
         with self.reading() as db:
             db.execute("PRAGMA journal_mode = WAL")
         with self.transaction() as db:
@@ -96,6 +146,11 @@ class Database:
             if version == 0:
                 self.put("rows", 0)
                 self.put("generation", uuid.uuid4().hex)
+            else:
+                then(db)
+        if not self.writable:
+            with self.reading() as db:
+                db.execute("PRAGMA query_only = ON")  # it would be lost
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -119,14 +174,18 @@ class Database:
                 raise self.damaged(error) from error
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Take the turn and change something, whole or not at all."""
+    def transaction(self, *, quietly: bool = False) -> Iterator[sqlite3.Connection]:
+        """Take the turn and change something, whole or not at all.
+
+        Args:
+            quietly: what the library tells is the same afterwards; see ``change``.
+        """
         with self.reading() as db:
             db.execute("BEGIN IMMEDIATE")
             before = db.total_changes
             try:
                 yield db
-                if db.total_changes != before:
+                if not quietly and db.total_changes != before:
                     db.execute(_CHANGE)
                 db.execute("COMMIT")
             except BaseException:
@@ -166,7 +225,7 @@ class Database:
             found = db.execute("SELECT value FROM setting WHERE key = ?", (key,)).fetchone()
         try:
             return None if found is None else json.loads(found[0])
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise self.damaged(f"its setting {key} is not JSON") from error
 
     def damaged(self, what: object) -> LibraryDamagedError:
@@ -182,16 +241,53 @@ class Database:
             db.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (key, json.dumps(value)))
 
     def problems(self) -> list[str]:
-        """What SQLite's own checks find."""
+        """What SQLite's own checks find, and columns that hold what is never put there."""
         with self.reading() as db:
-            return [
-                f"{self.path}: {line[0]}"
-                for line in db.execute("PRAGMA integrity_check")
-                if line[0] != "ok"
-            ] + [
-                f"{self.path}: a row of {line[0]} points to nothing in {line[2]}"
+            broken = [line[0] for line in db.execute("PRAGMA integrity_check") if line[0] != "ok"]
+            astray = [
+                f"a row of {line[0]} points to nothing in {line[2]}"
                 for line in db.execute("PRAGMA foreign_key_check")
             ]
+        strange = [] if broken else self.mistyped()
+        return [f"{self.path}: {what}" for what in broken + astray + strange]
+
+    def mistyped(self) -> list[str]:
+        """What columns hold that is of no kind of theirs: SQLite lets any into any."""
+        found = []
+        with self.reading() as db:
+            columns = db.execute(_COLUMNS).fetchall()
+            for table, column, kind, optional in columns:
+                kinds = (*_KINDS.get(kind, ()), *(("null",) if optional else ()))
+                count = db.execute(
+                    f"SELECT count(*) FROM {_quoted(table)} "  # noqa: S608 - quoted
+                    f"WHERE typeof({_quoted(column)}) NOT IN ({','.join('?' * len(kinds))})",
+                    kinds,
+                ).fetchone()[0]
+                if count:
+                    found.append(f"{count:,} rows of {table} hold no {kind} as their {column}")
+        return found
+
+    def mend(self) -> list[str]:
+        """Mend what the tables say twice, and drop what points to nothing; what was done."""
+        done = []
+        with self.transaction() as db:
+            if any(line[0] != "ok" for line in db.execute("PRAGMA integrity_check")):
+                db.execute("REINDEX")
+                done.append(f"{self.path.name}: its indexes")
+        with self.transaction() as db:
+            astray = db.execute("PRAGMA foreign_key_check").fetchall()
+            if astray:
+                for table, columns in _REFERENCES.items():
+                    for column in columns:
+                        db.execute(
+                            f"DELETE FROM {table} WHERE {column} NOT IN (SELECT row FROM picture)"  # noqa: S608 - constants
+                        )
+                for table in ("grouped", "member"):
+                    db.execute(
+                        f"DELETE FROM {table} WHERE grouping NOT IN (SELECT number FROM grouping)"  # noqa: S608 - constants
+                    )
+                done.append(f"{self.path.name}: {len(astray):,} entries that pointed to nothing")
+        return done
 
     def close(self) -> None:
         """Let go of the file."""
@@ -199,14 +295,25 @@ class Database:
             self._connection.close()
 
 
-def _address(path: Path) -> str:
-    """The file as a URI; where nothing may be written SQLite must not expect to."""
+def _address(path: Path) -> tuple[str, bool]:
+    """The file as a URI, and whether it may be written: else SQLite must not expect to."""
     quoted = f"file:{quote(os.fsencode(path.absolute()))}"
     if os.access(path.parent, os.W_OK) and (os.access(path, os.W_OK) or not path.exists()):
-        return quoted
+        return quoted, True
     # Without a log beside it the file is whole, and nobody changes it under the reader.
     log = path.with_name(path.name + "-wal")
-    return f"{quoted}?mode=ro" + ("" if log.exists() and log.stat().st_size else "&immutable=1")
+    whole = "" if log.exists() and log.stat().st_size else "&immutable=1"
+    return f"{quoted}?mode=ro{whole}", False
+
+
+def _connected(address: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        address, uri=True, isolation_level=None, check_same_thread=False, timeout=_PATIENCE
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def portions(values: Iterable[Any]) -> Iterator[tuple[str, list[Any]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from imgindex.records import Change, Decision, Group, Grouping, GroupingSettings, SizedGroup
@@ -54,7 +54,7 @@ class KeptGroupings:
                 return last[1]
             try:
                 whole = load(db)
-            except (TypeError, ValueError, KeyError) as error:
+            except (TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
                 raise self._db.damaged("its grouping cannot be read") from error
             here = {row[0] for row in db.execute("SELECT id FROM picture")}
             found = None if whole is None else without(whole, here).fixed()
@@ -71,7 +71,7 @@ class KeptGroupings:
                         "SELECT created, kind, before, after FROM change ORDER BY number"
                     )
                 ]
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, RecursionError) as error:
                 raise self._db.damaged("the history of its groups cannot be read") from error
 
     def ungrouped(self) -> list[str]:
@@ -99,21 +99,23 @@ class KeptGroupings:
     def decide(self, decision: Decision) -> int:
         """See ``Store.decide``."""
         with self._db.transaction() as db:
-            number = db.execute(
-                "INSERT INTO decision (kind, label, name, pictures) VALUES (?, ?, ?, ?)",
-                (
-                    decision.kind,
-                    decision.group,
-                    # As bytes: a name from the command line may hold any.
-                    None if decision.name is None else os.fsencode(decision.name),
-                    json.dumps(decision.pictures),
-                ),
-            ).lastrowid
-            if decision.group is not None:  # also once the decision is forgotten
-                db.execute(
-                    "UPDATE grouping SET next_label = max(next_label, ?)", (decision.group + 1,)
-                )
-        return int(number or 0)
+            number = _decided(db) + 1
+            _put_decisions(db, [replace(decision, number=number)])
+        return number
+
+    def decided(self) -> int:
+        """See ``Store.decided``."""
+        with self._db.reading() as db:
+            return _decided(db)
+
+    def put_decisions(self, decisions: Sequence[Decision], decided: int) -> None:
+        """See ``Store.put_decisions``."""
+        with self._db.transaction() as db:
+            _put_decisions(db, decisions)
+            if decided > _decided(db):
+                # SQLite's own table of the numbers given so far; it has no key to replace by.
+                db.execute("DELETE FROM sqlite_sequence WHERE name = 'decision'")
+                db.execute("INSERT INTO sqlite_sequence VALUES ('decision', ?)", (decided,))
 
     def decisions(self) -> list[Decision]:
         """See ``Store.decisions``."""
@@ -131,7 +133,7 @@ class KeptGroupings:
                         "SELECT number, kind, label, name, pictures FROM decision ORDER BY number"
                     )
                 ]
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, RecursionError) as error:
                 raise self._db.damaged("its decisions cannot be read") from error
 
     def withdraw(self, number: int) -> bool:
@@ -139,6 +141,33 @@ class KeptGroupings:
         with self._db.transaction() as db:
             gone = db.execute("DELETE FROM decision WHERE number = ?", (number,)).rowcount
         return bool(gone)
+
+
+def _decided(db: sqlite3.Connection) -> int:
+    """The highest number that SQLite has given to a decision."""
+    found = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'decision'").fetchone()
+    return int(found[0]) if found else 0
+
+
+def _put_decisions(db: sqlite3.Connection, decisions: Sequence[Decision]) -> None:
+    db.executemany(
+        "INSERT OR REPLACE INTO decision VALUES (?, ?, ?, ?, ?)",
+        [
+            (
+                one.number,
+                one.kind,
+                one.group,
+                # As bytes: a name from the command line may hold any.
+                None if one.name is None else os.fsencode(one.name),
+                json.dumps(one.pictures),
+            )
+            for one in decisions
+        ],
+    )
+    db.executemany(  # also once the decision is forgotten
+        "UPDATE grouping SET next_label = max(next_label, ?)",
+        [(one.group + 1,) for one in decisions if one.group is not None],
+    )
 
 
 def _latest(db: sqlite3.Connection) -> tuple[int, str, str, int] | None:

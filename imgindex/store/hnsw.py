@@ -4,8 +4,8 @@ Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search u
 Navigable Small World graphs", IEEE TPAMI 42(4), 2020, doi:10.1109/TPAMI.2018.2889473.
 
 hnswlib saves in place, says nothing when saving fails, and loads whatever it is given; so a graph
-is saved beside, measured, synced and renamed, and a sidecar with its checksum is written after it.
-A kill between the two leaves a pair that does not fit, which is rebuilt.
+is saved beside, measured, synced and renamed, and a sidecar with its checksum comes after it. The
+last one's goes before: a kill in between leaves a graph without a sidecar, which is rebuilt.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import struct
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING
 
 from imgindex.errors import LibraryDamagedError, StoreError
 
+from . import layout
+from .disk import sync, sync_folder
+
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Iterator
     from pathlib import Path
 
     import hnswlib
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 M = 16
 EF_CONSTRUCTION = 200
 EF_SEARCH = 128
-CHUNK, _LINES = 4096, 65_536
+CHUNK = 4096
+_MOST_TOLD = 4096  # bytes of a sidecar
 _EF_NEIGHBOURS = 64  # groups are the same to .999 (ARI) as with 200, at a third of the time
 
 
@@ -63,14 +65,18 @@ class Sidecar:
 
 
 class Graph:
-    """The graph file of one library and, once loaded, the graph."""
+    """The graph file of one library and, once loaded, the graph.
+
+    Attributes:
+        generation: name of the vector file's contents; changes when rows are renumbered.
+    """
 
     def __init__(self, folder: Path, dimension: int, generation: str) -> None:
         """Look at a library's graph without loading it."""
         self._path = folder / "graph.hnsw"
         self._side = folder / "graph.json"
         self._dimension = dimension
-        self._generation = generation
+        self.generation = generation
         self._live: tuple[hnswlib.Index, int] | None = None  # with its rows: one is put for another
         self._growing: tuple[hnswlib.Index, int] | None = None
 
@@ -101,7 +107,7 @@ class Graph:
         """Whether a saved graph is of these vectors, be it of all or of the first ones only."""
         return (
             sidecar.dimension == self._dimension
-            and sidecar.generation == self._generation
+            and sidecar.generation == self.generation
             and (sidecar.m, sidecar.ef_construction) == (M, EF_CONSTRUCTION)
         )
 
@@ -263,7 +269,7 @@ class Graph:
         place = np.full(count, -1, np.int32)
         place[rows] = np.arange(len(rows))
         pairs = [np.empty((0, 2), np.int32)]
-        for first, second in _saved_links(self._path, count):
+        for first, second in layout.links(self._path, count, M):
             ends = place[first], place[second]
             both = (ends[0] >= 0) & (ends[1] >= 0)
             pairs.append(np.column_stack([end[both] for end in ends]))
@@ -322,6 +328,8 @@ class Graph:
         damaged = f"{self._path} is damaged; the next index run rebuilds it"
         if _checksum(self._path) != sidecar.blake2b:
             raise LibraryDamagedError(damaged)
+        if not layout.sound(self._path, sidecar.rows, self._dimension, M):
+            raise LibraryDamagedError(damaged)
         try:
             index.load_index(_name(self._path), max_elements=max(rows, sidecar.rows))
         except RuntimeError as error:
@@ -348,7 +356,18 @@ class Graph:
             return None
 
     def _sidecar(self) -> Sidecar:
-        return Sidecar(**json.loads(self._side.read_bytes()))
+        with self._side.open("rb") as file:
+            text = file.read(_MOST_TOLD)
+        try:
+            sidecar = Sidecar(**json.loads(text))
+        except RecursionError as error:
+            raise ValueError("no sidecar") from error
+        kinds = {"int": int, "str": str}
+        if any(
+            type(getattr(sidecar, one.name)) is not kinds[str(one.type)] for one in fields(sidecar)
+        ):
+            raise ValueError("no sidecar")
+        return sidecar
 
     def _save(self, index: hnswlib.Index, rows: int) -> None:
         temporary = self._path.with_suffix(".part")
@@ -362,49 +381,27 @@ class Graph:
             raise StoreError(
                 f"the graph was saved with {size} of {expected} bytes; is the disk full?"
             )
-        _sync(temporary)
+        sync(temporary)
         sidecar = Sidecar(
             rows=rows,
             dimension=self._dimension,
-            generation=self._generation,
+            generation=self.generation,
             m=M,
             ef_construction=EF_CONSTRUCTION,
             size=size,
             mtime_ns=temporary.stat().st_mtime_ns,
             blake2b=_checksum(temporary),
         )
-        temporary.replace(self._path)
         beside = self._side.with_suffix(".json.part")
         beside.write_text(json.dumps(asdict(sidecar), indent=1) + "\n", "utf-8")
-        _sync(beside)
+        sync(beside)
+        # Without a sidecar there is no graph; so there is never one beside another graph's.
+        self._side.unlink(missing_ok=True)
+        sync_folder(self._path.parent)
+        temporary.replace(self._path)
+        sync_folder(self._path.parent)
         beside.replace(self._side)
-
-
-def _saved_links(path: Path, count: int) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.uint64]]]:
-    """Links of the lowest level of a saved graph, by label, in blocks."""
-    import numpy as np
-
-    # offset of level 0, room, points, bytes a point, offset of the label, offset of the vector,
-    # highest level, entry point, links a point above level 0 / on it / wanted, factor, ef
-    head = struct.Struct("<6Q2i3QdQ")
-    with path.open("rb") as file:
-        level0, _, points, stride, label, vector, *_, on_it, _, _, _ = head.unpack(
-            file.read(head.size)
-        )
-    fits = (points, label, vector, on_it) == (count, stride - 8, 4 + 4 * on_it, 2 * M)
-    if not fits or level0 != 0 or path.stat().st_size < head.size + points * stride:
-        return
-    records = np.memmap(path, np.uint8, "r", head.size, (points, stride))
-    # A point's number inside is not its label where several threads added points.
-    labels = np.ascontiguousarray(records[:, label:]).view("<u8")[:, 0]
-    if labels.max(initial=0) >= count:
-        return
-    for start in range(0, points, _LINES):
-        words = np.ascontiguousarray(records[start : start + _LINES, :vector]).view("<u4")
-        held = words[:, 0] & 0xFFFF  # the upper half marks deleted points, which we never have
-        used = np.arange(on_it) < held[:, None]
-        first = np.repeat(labels[start : start + _LINES], used.sum(axis=1))
-        yield first, labels[words[:, 1:][used]]
+        sync_folder(self._path.parent)
 
 
 def _name(path: Path) -> str:
@@ -415,8 +412,3 @@ def _name(path: Path) -> str:
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "blake2b").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())

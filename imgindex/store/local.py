@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -30,13 +30,16 @@ from imgindex.records import StoreStats
 
 from .base import check_pin
 from .database import PRESENT, Database, portions
+from .disk import make_folder
 from .filters import passing_paths
 from .groupings import KeptGroupings
 from .growth import Growth
 from .hnsw import Graph
-from .pictures import KeptPictures
+from .mending import Mending
+from .strangers import refuse_links
 from .twins import KeptTwins, put_sketches
 from .view import View, worth_walking
+from .vouching import CHEAP, checksums
 
 if TYPE_CHECKING:
     import sqlite3
@@ -61,16 +64,17 @@ if TYPE_CHECKING:
 
 # Loading the graph costs about as much as this many scans of every row, whatever their number.
 _SCANS_WORTH_A_LOAD = 24
-_VERIFY_BLOCK = 65_536
 _COMPARED = 10_000  # pictures whose every pair is compared: no graph is built twice the same
 _MANY = 64
 _LACKING = 0.25  # of all rows: where a graph lacks more, it is hardly quicker than the scan
 # A walk costs about as much as comparing 4,000 rows. So many may be compared besides before the
 # graph is brought up to date; in a large library more, as that costs by its size.
 _FEW, _BEHIND = 4096, 1 / 64
+# What may be there without a database, where the power failed while the library was made.
+_BEGUN = {"lock", *(f"library.sqlite-{what}" for what in ("journal", "wal", "shm"))}
 
 
-class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
+class LocalStore(Mending, KeptTwins, KeptGroupings):
     """The Protocol of ``base`` in a folder."""
 
     def __init__(self, folder: str | os.PathLike[str], *, create: bool = False) -> None:
@@ -100,6 +104,7 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
     def _prepare(self, *, create: bool) -> None:
         try:
             (self._folder / "library.sqlite").stat()
+            refuse_links(self._folder)
         except (FileNotFoundError, NotADirectoryError):
             pass
         except (OSError, ValueError) as error:
@@ -111,8 +116,9 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
                 f"there is no library at {self._folder}; make one with: imgindex index FOLDER"
             )
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            strangers = {entry.name for entry in self._folder.iterdir()} - {"lock"}
+            make_folder(self._folder)
+            refuse_links(self._folder)
+            strangers = {entry.name for entry in self._folder.iterdir()} - _BEGUN
         except OSError as error:
             raise StoreError(f"cannot make a library at {self._folder}: {error}") from error
         if strangers:
@@ -127,8 +133,19 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
                 f"the library at {self.url} is empty; fill it with: imgindex index FOLDER"
             )
         if self._db.outdated():
-            with self._held():
-                self._db.migrate()
+            with self._held() if self._db.writable else nullcontext():
+                self._db.migrate(self._seal)
+
+    def _seal(self, db: sqlite3.Connection) -> None:
+        """Give the rows of a library from before there were checksums theirs."""
+        rows = self._mapped()
+        named = [row for (row,) in db.execute("SELECT row FROM picture")]
+        if beyond := [row for row in named if not 0 <= row < len(rows)]:
+            raise self._db.damaged(f"it names row {beyond[0]} of {len(rows)}")
+        sums = zip(checksums(rows[named]), named, strict=True)
+        db.executemany("UPDATE picture SET checksum = ? WHERE row = ?", sums)
+        if file := self._vectors():
+            self._remember(file)
 
     def close(self) -> None:
         """See ``Store.close``."""
@@ -147,7 +164,9 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
         with self._held():
             outermost = self._lock.lock_counter == 1
             if outermost and (file := self._vectors()):
-                file.cut(self._count())
+                self._sweep()
+                if file.cut(self._count()):
+                    self._remember(file)
             try:
                 yield
             except BaseException:
@@ -188,6 +207,16 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
             if pinned is None:
                 self._db.put("model", asdict(pin))
 
+    def origin(self) -> str | None:
+        """See ``Store.origin``."""
+        origin = self._db.get("origin")
+        return None if origin is None else str(origin)
+
+    def put_origin(self, origin: str | None) -> None:
+        """See ``Store.put_origin``."""
+        with self._transaction():
+            self._db.put("origin", origin)
+
     def version(self) -> str:
         """See ``Store.version``."""
         view = self._unchanged()
@@ -198,7 +227,10 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
         from . import files
 
         with self._db.reading() as db:
-            return files.load(db, roots)
+            try:
+                return files.load(db, roots)
+            except (AttributeError, TypeError) as error:  # columns of other types
+                raise self._db.damaged("its list of files cannot be read") from error
 
     def add(
         self, pictures: Sequence[Picture], rows: Rows, files: Sequence[IndexedFile] = ()
@@ -213,25 +245,29 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
                 raise StoreError("pin a model before adding pictures")
             rows = checked(rows, len(pictures), vectors.dimension)
             known = self.has([picture.id for picture in pictures])
-            fresh: dict[str, int] = {}
+            places: dict[str, int] = {}
             for place, picture in enumerate(pictures):
                 if picture.id not in known:
-                    fresh.setdefault(picture.id, place)
-            at = list(fresh.values())
+                    places.setdefault(picture.id, place)
+            at = list(places.values())
+            fresh, rows = [pictures[place] for place in at], rows[at]
+            sums = checksums(rows)
             first = self._count()
             if at:
-                vectors.append(rows[at], first)
+                vectors.append(rows, first)
             with self._transaction() as db:
                 db.executemany(
-                    "INSERT INTO picture VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO picture VALUES (?, ?, ?, ?, ?, ?, ?)",
                     [
-                        (row, p.id, p.width, p.height, p.format, p.taken)
-                        for row, p in enumerate((pictures[place] for place in at), first)
+                        (row, p.id, p.width, p.height, p.format, p.taken, checksum)
+                        for row, (p, checksum) in enumerate(zip(fresh, sums, strict=True), first)
                     ],
                 )
-                if sketched := [p for place in at if (p := pictures[place]).sketch]:
+                if sketched := [p for p in fresh if p.sketch]:
                     put_sketches(db, [(p.id, p.sketch) for p in sketched])
                 self._db.put("rows", first + len(at))
+                if at:
+                    self._remember(vectors)
                 put(db, files)
             if graph := self._derived():
                 self._growth.begin(graph, first + len(at), self._mapped)
@@ -252,7 +288,7 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
             )
 
     def prune(self) -> tuple[int, int]:
-        """See ``Store.prune``. The rows of pruned pictures stay in the file, unnamed."""
+        """See ``Store.prune``; their rows go with ``refresh``, once they are many."""
         with self._transaction() as db:
             files = db.execute("DELETE FROM file WHERE missing").rowcount
             pictures = db.execute(
@@ -261,7 +297,7 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
         return files, pictures
 
     def remove(self, ids: Collection[str]) -> int:
-        """See ``Store.remove``. The rows stay in the file, unnamed."""
+        """See ``Store.remove``; see ``prune``."""
         gone = 0
         with self._transaction() as db:
             for marks, some in portions(dict.fromkeys(ids)):
@@ -276,10 +312,10 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
         """See ``Store.search``; few pictures are compared one by one, many go by the graph."""
         passing, view = None, self._unchanged()
         if view is None or where is not None:
-            with self._db.snapshot() as db:
+            with self._looking() as (db, rows):
                 view = self._unchanged()
                 if view is None:
-                    view = self._view = View(self._db, self._db.moment(), self._mapped())
+                    view = self._view = self._viewed(rows)
                 passing = None if where is None else view.passing(db, where)
         count, graph = len(view.rows), None
         if count == 0 or (passing and not len(passing.rows)):
@@ -288,6 +324,14 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
         if worth if passing is None else passing.worth_walking(k):
             graph = self._walkable(count, len(queries), way)
         return view.search(queries, k, graph, passing)
+
+    def _viewed(self, rows: Rows) -> View:
+        """See the library inside a snapshot, its rows as ``vouching`` has it."""
+        vouched, file = self._vouched(), self._vectors()
+        if len(rows) <= CHEAP or (file and self._db.get("written") != file.written()):
+            vouched.check(self._db, rows)
+        self._derived()  # lets go of a graph of rows that were renumbered
+        return View(self._db, self._db.moment(), rows, vouched)
 
     def _unchanged(self) -> View | None:
         """What was seen last, if it is so still."""
@@ -318,9 +362,9 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
 
         from .rows import all_nearest
 
-        with self._db.snapshot() as db:
+        with self._looking() as (db, mapped):
             named = dict(db.execute("SELECT id, row FROM picture"))
-            mapped = self._mapped()
+            self._vouched().check(self._db, mapped)
         rows = np.array([named[picture_id] for picture_id in ids])
         graph = None
         if len(rows) > _COMPARED:
@@ -394,20 +438,24 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
             pin, generation = self.pinned(), self._db.get("generation")
         if pin is None:
             return None
-        if self._graph is None:
+        if self._graph is None or self._graph.generation != generation:
             self._graph = Graph(self._folder, pin.dimension, str(generation))
         return self._graph
 
     def refresh(self, progress: Progress, *, lazily: bool = False) -> None:
         """See ``Store.refresh``."""
         graph, count = self._derived(), self._count()
-        if graph is None or graph.trusted(count):
+        if graph is None:
             return
         if lazily and count - graph.saved <= max(_FEW, count * _BEHIND):
             return
+        if graph.trusted(count) and not self._sparse():
+            return
         with self.writing():
             self._growth.end()
-            graph.update(self._mapped(), progress)
+            self._compact(progress)
+            if graph := self._derived():
+                graph.update(self._vouched_rows(), progress)
 
     def stats(self) -> StoreStats:
         """See ``Store.stats``."""
@@ -429,31 +477,6 @@ class LocalStore(KeptPictures, KeptTwins, KeptGroupings):
             index=graph.state(rows) if graph else "none",
             bytes=sum(map(_size, self._folder.iterdir())),
         )
-
-    def verify(self, progress: Progress) -> list[str]:
-        """See ``Store.verify``."""
-        from .rows import not_unit
-
-        with self._db.snapshot() as db:
-            named = dict(db.execute("SELECT row, id FROM picture"))
-            rows = self._count()
-        wrong = self._db.problems()
-        wrong += [
-            f"picture {picture_id} claims row {row}, but there are {rows}"
-            for row, picture_id in named.items()
-            if not 0 <= row < rows
-        ]
-        mapped = self._mapped()
-        for start in range(0, rows, _VERIFY_BLOCK):
-            wrong += [
-                f"vectors.f32: row {start + at} of picture {named[start + at]} "
-                f"has length {length:.4g} instead of 1"
-                for at, length in not_unit(mapped[start : start + _VERIFY_BLOCK])
-                if start + at in named
-            ]
-            progress("verify", min(rows, start + _VERIFY_BLOCK), rows)
-        graph = self._derived()
-        return wrong + (graph.verify(rows) if graph else [])
 
 
 def _size(path: Path) -> int:

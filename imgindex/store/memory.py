@@ -18,7 +18,7 @@ from .filters import in_order, of_files, passes
 from .rows import all_nearest, checked, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -57,6 +57,7 @@ class MemoryStore:
         self._history: list[Change] = []
         self._decisions: dict[int, Decision] = {}
         self._decided = 0
+        self._origin: str | None = None
         self._changes = 0
 
     @contextmanager
@@ -219,6 +220,14 @@ class MemoryStore:
                 rows[at] = self._rows[picture_id]
         return kept, rows
 
+    def block(self, after: str, limit: int) -> tuple[tuple[str, ...], Rows]:
+        """See ``Store.block``."""
+        with self._lock:
+            ids = tuple(sorted(one for one in self._rows if one > after)[:limit])
+            dimension = self._pin.dimension if self._pin else 0
+            rows = np.array([self._rows[one] for one in ids], np.float32)
+        return ids, rows.reshape(len(ids), dimension)
+
     def search(
         self,
         queries: Rows,
@@ -283,12 +292,9 @@ class MemoryStore:
     def decide(self, decision: Decision) -> int:
         """See ``Store.decide``."""
         with self._changing():
-            self._decided += 1
-            if self._grouping is not None and decision.group is not None:
-                free = max(self._grouping.next_id, decision.group + 1)
-                self._grouping = replace(self._grouping, next_id=free)
-            self._decisions[self._decided] = replace(decision, number=self._decided)
-            return self._decided
+            number = self._decided + 1
+            self.put_decisions([replace(decision, number=number)], number)
+            return number
 
     def decisions(self) -> list[Decision]:
         """See ``Store.decisions``."""
@@ -301,6 +307,30 @@ class MemoryStore:
             gone = self._decisions.pop(number, None) is not None
             self._changes += gone
             return gone
+
+    def decided(self) -> int:
+        """See ``Store.decided``."""
+        return self._decided
+
+    def put_decisions(self, decisions: Sequence[Decision], decided: int) -> None:
+        """See ``Store.put_decisions``."""
+        with self._changing():
+            self._decisions |= {one.number: one for one in decisions}
+            self._decisions = dict(sorted(self._decisions.items()))
+            self._decided = max([self._decided, decided, *self._decisions])
+            if self._grouping is not None:
+                groups = [one.group for one in decisions if one.group is not None]
+                free = max([self._grouping.next_id, *(group + 1 for group in groups)])
+                self._grouping = replace(self._grouping, next_id=free)
+
+    def origin(self) -> str | None:
+        """See ``Store.origin``."""
+        return self._origin
+
+    def put_origin(self, origin: str | None) -> None:
+        """See ``Store.put_origin``."""
+        with self._writer, self._changing():
+            self._origin = origin
 
     def stats(self) -> StoreStats:
         """See ``Store.stats``."""
@@ -325,6 +355,13 @@ class MemoryStore:
                 for file in self._files.values()
                 if file.id is not None and file.id not in self._pictures
             ]
+
+    def repair(
+        self, embed: Callable[[Sequence[str]], Mapping[str, Rows]], progress: Progress
+    ) -> tuple[list[str], list[str]]:
+        """See ``Store.repair``; what lies in memory is not damaged."""
+        del embed, progress
+        return [], []
 
     def close(self) -> None:
         """See ``Store.close``; there is nothing to let go of."""

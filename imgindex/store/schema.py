@@ -97,4 +97,7 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     CREATE INDEX twin_of ON twin (b);
     """,
+    """
+    ALTER TABLE picture ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;  -- CRC-32 of its row
+    """,
 )

@@ -33,7 +33,10 @@ class KeptTwins:
         with self._db.reading() as db:
             for marks, some in portions(dict.fromkeys(ids)):
                 query = f"{_PICTURE} WHERE id IN ({marks})"
-                found.update((row[0], Picture(*row)) for row in db.execute(query, some))
+                for row in db.execute(query, some):
+                    found[row[0]] = Picture(*row)
+                    if not (isinstance(row[1], int) and isinstance(row[2], int)):
+                        raise self._db.damaged(f"the picture {row[0]} has no size")
         return found
 
     def put_sketches(self, sketches: Mapping[str, bytes]) -> None:

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 from imgindex.errors import LibraryDamagedError, StoreError
 
+from .disk import sync_folder
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from imgindex.records import Rows
 
 _BYTES = 4
+NAME = "vectors.f32"
 
 
 class VectorFile:
@@ -38,12 +42,71 @@ class VectorFile:
                 file.flush()
                 os.fsync(file.fileno())
             if new:
-                _sync_folder(self.path.parent)
+                sync_folder(self.path.parent)
         except OSError as error:
             raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
 
-    def cut(self, count: int) -> None:
+    def write(self, blocks: Iterable[Rows], progress: Callable[[int], None]) -> None:
+        """Make the file out of blocks of rows, and wait until the disk has it.
+
+        Raises:
+            StoreError: the disk is full, or the file cannot be written.
+        """
+        done = 0
+        try:
+            with self.path.open("xb") as file:
+                for block in blocks:
+                    file.write(block.astype("<f4", copy=False).tobytes())
+                    done += len(block)
+                    progress(done)
+                file.flush()
+                os.fsync(file.fileno())
+            sync_folder(self.path.parent)
+        except OSError as error:
+            raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def put(self, rows: Rows, numbers: Iterable[int]) -> None:
+        """Write rows in the place of damaged ones, or of those that the file lost.
+
+        Raises:
+            StoreError: the disk is full, or the file cannot be written.
+        """
+        try:
+            with self.path.open("r+b" if self.path.exists() else "w+b") as file:
+                for row, number in zip(rows.astype("<f4", copy=False), numbers, strict=True):
+                    file.seek(number * self.dimension * _BYTES)
+                    file.write(row.tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+            sync_folder(self.path.parent)
+        except OSError as error:
+            raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def written(self) -> int:
+        """When the file was written to last, in nanoseconds; 0 if there is none."""
+        try:
+            return self.path.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def held(self) -> int:
+        """How many whole rows there are in the file."""
+        try:
+            return self.path.stat().st_size // (self.dimension * _BYTES)
+        except OSError:
+            return 0
+
+    def problems(self, count: int) -> list[str]:
+        """What is wrong with the file's size, if it shall have so many rows; more are lawful."""
+        size = self.path.stat().st_size if self.path.exists() else 0
+        named = count * self.dimension * _BYTES
+        return [self._short(size, named)] if size < named else []
+
+    def cut(self, count: int) -> bool:
         """Drop rows beyond the first ``count``, which a killed run left without a name.
+
+        Returns:
+            Whether there were any.
 
         Raises:
             LibraryDamagedError: there are fewer.
@@ -58,6 +121,7 @@ class VectorFile:
             raise StoreError(f"cannot write {self.path}: {error.strerror}") from error
         if held < named:
             raise LibraryDamagedError(self._short(held, named))
+        return held > named
 
     def rows(self, count: int) -> Rows:
         """Map the first ``count`` rows, float32 [count, d], read-only.
@@ -84,15 +148,5 @@ class VectorFile:
     def _short(self, held: int, named: int) -> str:
         return (
             f"{self.path} has {held} bytes, but the library names {named}; "
-            "restore it from a backup, or index into a new --library"
+            "mend it with: imgindex verify --repair"
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new file's name last as well; Windows cannot open folders, and need not."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from .database import Database
     from .hnsw import Graph
+    from .vouching import Vouched
 
 # Reading every name costs about as much as looking up this share of them.
 _WORTH_READING_ALL = 0.1
@@ -74,13 +75,18 @@ class View:
         version: see ``Database.moment``.
         change: see ``Database.change``.
         rows: float32 [n, d], every row that the database names; a memory map.
+        generation: see ``Sidecar``.
     """
 
-    def __init__(self, db: Database, version: tuple[int, int], rows: Rows) -> None:
+    def __init__(
+        self, db: Database, version: tuple[int, int], rows: Rows, vouched: Vouched
+    ) -> None:
         """Look at the library inside a snapshot of ``version``."""
         self.version = version
         self.change = db.change()
         self.rows = rows
+        self.generation = str(db.get("generation"))
+        self._vouched = vouched
         self._db = db
         self._places: dict[str, int] | None = None
         self._names: list[str | None] | None = None
@@ -101,6 +107,8 @@ class View:
         """
         from .rows import nearest
 
+        if graph and graph.generation != self.generation:
+            graph = None
         count = len(self.rows)
         among = None if passing is None else passing.rows
         most = count if among is None else len(among)
@@ -112,6 +120,8 @@ class View:
         while True:
             found = graph.search(queries[left], fetch, self.rows) if graph else None
             where, cosines = found or nearest(self.rows, queries[left], min(fetch, most), among)
+            if not found:  # the graph has rows of its own, checked when it was loaded
+                self._vouched.check(self._db, self.rows, where)
             for at, hits in zip(left, self._hits(where, cosines, k, passing), strict=True):
                 answers[at] = hits
             (walked.update if found else walked.difference_update)(left)
@@ -165,13 +175,17 @@ class View:
 
     def vectors(self, ids: Collection[str]) -> tuple[tuple[str, ...], Rows] | None:
         """See ``Store.vectors``; None as long as not every name is known."""
+        import numpy as np
+
         if self._names is None:
             return None
         if self._places is None:
             self._places = {name: at for at, name in enumerate(self._names) if name is not None}
         places = self._places
         here = sorted(one for one in set(ids) if one in places)
-        return tuple(here), self.rows[[places[one] for one in here]]
+        rows = np.array([places[one] for one in here], np.intp)
+        self._vouched.check(self._db, self.rows, rows)
+        return tuple(here), self.rows[rows]
 
     def known_paths(self, ids: Collection[str]) -> dict[str, list[str]] | None:
         """The same as ``paths``, where nothing has to be looked up for it; else None."""

@@ -26,11 +26,16 @@ class Json(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
+        """A record as bytes, or the bytes that one was made into before."""
+        return content if isinstance(content, bytes) else self.bytes_of(content)
+
+    @staticmethod
+    def bytes_of(record: Any) -> bytes:
         """Write it as UTF-8; what is none in a file's name becomes an escape."""
         try:
-            return orjson.dumps(content, _plain, orjson.OPT_NON_STR_KEYS)
+            return orjson.dumps(record, _plain, orjson.OPT_NON_STR_KEYS)
         except TypeError:
-            return json.dumps(to_json(content)).encode()
+            return json.dumps(to_json(record)).encode()
 
 
 def _plain(record: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +23,18 @@ from .routes import ROUTERS
 from .service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from fastapi import Request
     from fastapi.responses import Response
-    from starlette.types import ASGIApp, Scope
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from imgindex import Library
 
     from .settings import ServiceSettings
 
 _PAGE = Path(__file__).parent / "page"
+_NOWHERE = "nothing is at this address; the page is at /, the API is described at /v1/openapi.json"
 _ABOUT = """Search and grouping of a picture library.
 
 Records are those that the commands give with `--json`; errors are problem+json (RFC 9457).
@@ -52,7 +54,7 @@ def application(library: Library, settings: ServiceSettings) -> ASGIApp:
 
 def guarded(service: Service) -> ASGIApp:
     """The application of a service that is there already."""
-    return Guard(described(service), service.settings, service.metrics)
+    return Guard(_Heads(described(service)), service.settings, service.metrics)
 
 
 def described(service: Service) -> FastAPI:
@@ -97,17 +99,14 @@ def described(service: Service) -> FastAPI:
     return app
 
 
-async def _refuse(_: Request, error: Exception) -> Response:
+async def _refuse(request: Request, error: Exception) -> Response:
     """Every error as problem+json."""
     if isinstance(error, Problem):
         return error.response()
     if isinstance(error, ImgindexError):
         return problem_of(error).response()
     if isinstance(error, RequestValidationError):
-        wrong = "; ".join(
-            f"{'.'.join(map(str, one['loc'][1:])) or 'the request'}: {one['msg']}"
-            for one in error.errors()[:8]
-        )
+        wrong = "; ".join(_wrong(one, request) for one in error.errors()[:8])
         title = "The request is not understood"
         return Problem(422, "invalid-request", title, wrong).response()
     if isinstance(error, ClientDisconnect):
@@ -117,17 +116,49 @@ async def _refuse(_: Request, error: Exception) -> Response:
     return failed().response()  # the guard tells the log
 
 
+def _wrong(error: Mapping[str, Any], request: Request) -> str:
+    """What is wrong with a request, and where."""
+    if error["type"] == "json_invalid":
+        return f"this is no JSON: {error['ctx']['error']}, at character {error['loc'][-1]}"
+    if error["loc"] == ("body",) and "json" not in request.headers.get("content-type", ""):
+        return "send JSON, and with it the header Content-Type: application/json"
+    where = ".".join(map(str, error["loc"][1:])) or "the request"
+    if error["type"] == "extra_forbidden":
+        return f"{where}: there is no such field; /v1/openapi.json tells those that there are"
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}"
+
+
+class _Heads:
+    """Answers HEAD as GET is answered, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        asked = {**scope, "method": "GET"}
+
+        async def bare(message: Message) -> None:
+            await send({**message, "body": b""} if "body" in message else message)
+
+        try:
+            await self._app(asked, receive, bare)
+        finally:
+            scope["route"] = asked.get("route")  # the log tells it
+
+
 class _Page(StaticFiles):
-    """The page's files; a view's address gives the page itself, which shows that view."""
+    """The page's files."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         try:
             response = await super().get_response(path, scope)
         except HTTPException as error:
-            view = error.status_code == 404 and "." not in path.rsplit("/", 1)[-1]  # noqa: PLR2004
-            if not view or path.startswith(("v1/", "v1")):
-                raise
-            response = await super().get_response("index.html", scope)
+            if error.status_code == HTTPStatus.NOT_FOUND:
+                error.detail = _NOWHERE
+            raise
         response.headers["Cache-Control"] = "no-cache"
         return response
 

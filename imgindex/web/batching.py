@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Generic, ParamSpec, Protocol, TypeVar
 
 from .problems import too_busy
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
+AskedOf_contra = TypeVar("AskedOf_contra", contravariant=True)
+AnswerOf_co = TypeVar("AnswerOf_co", covariant=True)
 Arguments = ParamSpec("Arguments")
 
 _SOON, _LATER = 1, 5  # seconds after which to try again
@@ -66,42 +68,81 @@ class Pool:
         self._executor.shutdown(cancel_futures=True)
 
 
-class Batcher(Generic[Asked, Answer]):
-    """A few threads that work through requests in batches.
+class Worker(Protocol[AskedOf_contra, AnswerOf_co]):
+    """What answers batches."""
 
-    Attributes:
-        most: how many requests a batch may have.
-    """
+    async def work(self, asked: Sequence[AskedOf_contra], /) -> Sequence[AnswerOf_co | Exception]:
+        """Answer a batch in its order.
 
-    def __init__(  # noqa: PLR0913 - each is a setting of its own, by keyword
+        An exception in place of an answer is that one request's, one that is raised is everybody's.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End; nothing runs any more."""
+        ...
+
+
+class Threads(Generic[Asked, Answer]):
+    """Threads that answer batches."""
+
+    def __init__(
         self,
         name: str,
         work: Callable[[Sequence[Asked]], Sequence[Answer | Exception]],
-        *,
+        threads: int = 1,
+    ) -> None:
+        """Start none yet.
+
+        Args:
+            name: of the threads.
+            work: answers a batch, as ``Worker.work`` does.
+            threads: how many there are.
+        """
+        self._executor = ThreadPoolExecutor(threads, f"imgindex-{name}")
+        self._work = work
+
+    async def work(self, asked: Sequence[Asked]) -> Sequence[Answer | Exception]:
+        """Answer a batch in one of the threads."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self._work, asked)
+
+    async def close(self) -> None:
+        """End the threads."""
+        self._executor.shutdown()
+
+
+class Batcher(Generic[Asked, Answer]):
+    """Requests that are worked on in batches.
+
+    Attributes:
+        most: how many requests a batch may have.
+        inside: how many requests wait or are worked on.
+    """
+
+    def __init__(
+        self,
+        *workers: Worker[Asked, Answer],
         most: int,
         room: int,
-        threads: int = 1,
         seen: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Wait for requests.
 
         Args:
-            name: of the threads.
-            work: answers a batch in its order; an exception in place of an answer is that one
-                request's, one that is raised is everybody's.
+            workers: each works on a batch at a time.
             most: how many requests a batch may have.
             room: how many may wait.
-            threads: how many batches may be worked on at once.
             seen: told the size of every batch.
         """
-        self._executor = ThreadPoolExecutor(threads, f"imgindex-{name}")
-        self._threads = threads
-        self._work = work
+        self._workers = set(workers)
+        self._idle = list(workers)
         self.most = most
         self._room = room
         self._seen = seen
         self._waiting: deque[tuple[Asked, asyncio.Future[Answer]]] = deque()
         self._running: set[asyncio.Task[None]] = set()
+        self.inside = 0
 
     @property
     def waiting(self) -> int:
@@ -119,13 +160,15 @@ class Batcher(Generic[Asked, Answer]):
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((asked, answer))
-        if len(self._running) < self._threads:
-            task = loop.create_task(self._run())
-            self._running.add(task)
-        return await answer
+        if self._idle:
+            self._running.add(loop.create_task(self._run(self._idle.pop())))
+        self.inside += 1
+        try:
+            return await answer
+        finally:
+            self.inside -= 1
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
+    async def _run(self, worker: Worker[Asked, Answer]) -> None:
         try:
             while self._waiting:
                 batch: list[tuple[Asked, asyncio.Future[Answer]]] = []
@@ -137,9 +180,7 @@ class Batcher(Generic[Asked, Answer]):
                     continue
                 self._seen(len(batch))
                 try:
-                    answers: Sequence[Answer | Exception] = await loop.run_in_executor(
-                        self._executor, self._work, [asked for asked, _ in batch]
-                    )
+                    answers = await worker.work([asked for asked, _ in batch])
                 except Exception as error:  # noqa: BLE001 - it is handed on to everybody who asked
                     answers = [error] * len(batch)
                 for (_, future), answer in zip(batch, answers, strict=True):
@@ -149,10 +190,12 @@ class Batcher(Generic[Asked, Answer]):
                         future.set_exception(answer)
                     else:
                         future.set_result(answer)
-        finally:  # at once: whoever asks now must know that nobody works
+        finally:  # at once: whoever asks now must know that this one is idle
+            self._idle.append(worker)
             self._running = {one for one in self._running if one is not asyncio.current_task()}
 
     async def close(self) -> None:
-        """Answer what waits, and end the threads."""
+        """Answer what waits, and end the workers."""
         await asyncio.gather(*self._running)
-        self._executor.shutdown()
+        for worker in self._workers:
+            await worker.close()

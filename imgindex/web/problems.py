@@ -33,6 +33,7 @@ _KINDS: dict[type[ImgindexError], tuple[int, str, str]] = {
     errors.DownloadError: (502, "download-failed", "It could not be fetched"),
     errors.ModelError: (503, "model", "The model cannot be used"),
     errors.DeviceError: (503, "device", "The processor cannot be used"),
+    errors.EngineError: (503, "engine", "The machines cannot be used"),
     errors.LibraryNotFoundError: (404, "no-library", "There is no library yet"),
     errors.LibraryBusyError: (409, "library-busy", "Somebody else is writing to the library"),
     errors.LibraryFormatError: (503, "library-format", "The library cannot be read"),
@@ -128,6 +129,17 @@ def too_busy(seconds: int) -> Problem:
         "Too much is asked for",
         f"more requests are waiting than this service takes; try again in {seconds} s",
         {"Retry-After": str(seconds)},
+    )
+
+
+def no_room(error: OSError) -> Problem:
+    """What was sent found no room in the temporary folder."""
+    return Problem(
+        507,
+        "no-room",
+        "There is no room for it",
+        f"what was sent cannot be kept on the way: {error.strerror or error}; make room where "
+        "the service has its temporary files (TMPDIR), and send it again",
     )
 
 

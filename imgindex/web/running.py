@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+from asyncio import CancelledError
 from typing import TYPE_CHECKING, TextIO
 
 import structlog
@@ -62,11 +64,8 @@ def serve(
     )
     try:
         listening = config.bind_socket()
-    except SystemExit:
-        raise SettingError(
-            f"cannot listen on {settings.host}:{settings.port}; is another service there? "
-            "Choose another --port"
-        ) from None
+    except SystemExit as ended:
+        raise _no_address(settings, ended.__context__) from None
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{port}/"
@@ -93,6 +92,25 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def _no_address(settings: ServiceSettings, error: BaseException | None) -> SettingError:
+    said = f"cannot listen on {settings.host}:{settings.port}: "
+    if isinstance(error, OSError) and error.errno in {errno.EADDRINUSE, errno.EACCES}:
+        return SettingError(f"{said}{error.strerror}; choose another --port")
+    reason = getattr(error, "strerror", None) or error
+    return SettingError(f"{said}{reason}; choose a --host that is an address of this machine")
+
+
+class _Lines(logging.Handler):
+    """Has what uvicorn says as lines of the log, too."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else record.msg
+        *_, words = record.getMessage().splitlines()  # of a traceback: what happened
+        # An address is spoken of by whoever asked for it; requests are cut off by a second Ctrl-C.
+        if not isinstance(error, OSError | CancelledError) and "CancelledError" not in words:
+            structlog.get_logger().log(record.levelno, words)
+
+
 def _room() -> int:
     """How many files and connections may be open; raised where the system lets us."""
     try:
@@ -108,6 +126,8 @@ def _room() -> int:
 
 
 def _configure(log: TextIO | None) -> None:
+    uvicorns = logging.getLogger("uvicorn.error")
+    uvicorns.handlers, uvicorns.propagate = [_Lines(logging.WARNING)], False
     level = logging.INFO if log is not None else logging.CRITICAL
     structlog.configure(
         processors=[

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, cast
 from weakref import WeakValueDictionary
@@ -16,55 +15,40 @@ import structlog
 from imgindex.errors import LibraryBusyError, LibraryNotFoundError, QueryError, SettingError
 from imgindex.records import PictureId, QueryFailure, Term
 
-from .batching import Batcher, Pool
+from .batching import Batcher, Pool, Threads
 from .browse import Charts, Snapshots
 from .events import Broadcast, Event
 from .jobs import Jobs
 from .metrics import Metrics
 from .problems import no_picture, problem_of, too_busy
+from .readers import Reader
 from .thumbnails import Thumbnails
 from .uploads import Uploads
+from .wishes import Wish, search_together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from imgindex import Library, Where
+    from imgindex import Library
     from imgindex.records import AddReport, Box, Features, Pixels, Rows, SearchResult
 
     from .settings import ServiceSettings
+    from .wishes import Query
 
-Query: TypeAlias = "PictureId | Sequence[Term]"
-_Searches: TypeAlias = "Batcher[tuple[Query, Wish], SearchResult | QueryFailure]"
+_Found: TypeAlias = "SearchResult | QueryFailure"
+_Searches: TypeAlias = "Batcher[tuple[Query, Wish], _Found]"
+_Readings: TypeAlias = "Batcher[tuple[PictureId, Wish], bytes]"
 
 _WATCH = 0.5  # seconds between two looks for changes
 _SETTLED = 20  # looks without a change, after which the graph is brought up to date
 _AT_ONCE = 16  # searches in a batch; larger ones are hardly quicker, and others wait longer
 _AT_ONCE_DEEP = 4
 _SEARCHING = 2  # batches of searches at once: one walks while another one is prepared
+_FIRST_PAGES = 4096  # of which it is known who answered them
 _EMBEDDED = 8  # pictures in a batch, until the model says how many it wants
 _ADDED = 64
 _FETCHED = 8
 _IN_FLIGHT = 512_000_000  # bytes
-_DEEP = 1000  # matches; whoever wants those behind does not hold up the others
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What is wanted of a search; see ``Library.search``."""
-
-    k: int = 20
-    offset: int = 0
-    min_score: float | None = None
-    exact: bool = False
-    where: Where | None = None
-    rerank: bool = False
-    diverse: bool = False
-
-    @property
-    def light(self) -> bool:
-        """Whether it takes about as long as walking the graph does."""
-        plain = not (self.exact or self.rerank or self.diverse) and self.where is None
-        return plain and self.offset + self.k <= _DEEP
 
 
 class Service:
@@ -104,11 +88,20 @@ class Service:
         self.fetching = Pool("fetch", _FETCHED, room)
         self._quick = self._searches("search", _AT_ONCE)
         self._deep = self._searches("deep", _AT_ONCE_DEEP)
+        self._readers = [Reader(library.settings.library) for _ in range(settings.readers)]
+        seen = self.metrics.batch("read")
+        self._first_pages: dict[str, _Readings] = {}
+        self._reading: list[_Readings] = [
+            Batcher(reader, most=_AT_ONCE, room=room, seen=seen) for reader in self._readers
+        ]
         self._embedding: Batcher[Pixels, Rows] = Batcher(
-            "embed", self._embed, most=_EMBEDDED, room=room, seen=self.metrics.batch("embed")
+            Threads("embed", self._embed),
+            most=_EMBEDDED,
+            room=room,
+            seen=self.metrics.batch("embed"),
         )
         self.adding: Batcher[str, AddReport] = Batcher(
-            "add", self._add, most=_ADDED, room=room, seen=self.metrics.batch("add")
+            Threads("add", self._add), most=_ADDED, room=room, seen=self.metrics.batch("add")
         )
         self.snapshots = Snapshots(library)
         self.charts = Charts(library, self.snapshots)
@@ -121,7 +114,11 @@ class Service:
         self._storing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._log = structlog.get_logger()
         gauge = self.metrics.gauge
-        gauge("waiting_search", "Searches that wait.", lambda: self._quick.waiting)
+        gauge(
+            "waiting_search",
+            "Searches that wait.",
+            lambda: self._quick.waiting + sum(one.waiting for one in self._reading),
+        )
         gauge("waiting_deep", "Searches that take longer and wait.", lambda: self._deep.waiting)
         gauge(
             "waiting_embed", "Pictures that wait to be embedded.", lambda: self._embedding.waiting
@@ -132,7 +129,10 @@ class Service:
     def _searches(self, name: str, most: int) -> _Searches:
         seen = self.metrics.batch(name)
         room = self.settings.room
-        return Batcher(name, self._search, most=most, room=room, threads=_SEARCHING, seen=seen)
+        threads: list[Threads[tuple[Query, Wish], _Found]] = [
+            Threads(name, self._search) for _ in range(_SEARCHING)
+        ]
+        return Batcher(*threads, most=most, room=room, seen=seen)
 
     async def start(self) -> None:
         """Look for changes from now on, and load what the first requests need."""
@@ -145,19 +145,28 @@ class Service:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.broadcast.close()
         await self.jobs.close()
+        for reading in self._reading:
+            await reading.close()
         for lane in (self._quick, self._deep, self._embedding, self.adding):
             await lane.close()
         await asyncio.to_thread(self._settle)
         for threads in (self.pool, self.decoding, self.looking, self.fetching):
             threads.close()
 
-    async def search(self, query: Query, wish: Wish) -> SearchResult:
+    async def search(self, query: Query, wish: Wish) -> SearchResult | bytes:
         """Answer a query, with those of others.
+
+        Returns:
+            The result, or the JSON of it.
 
         Raises:
             Problem: a picture is not in the library, or too much is asked for.
             ImgindexError: it cannot be answered.
         """
+        if self._reading and wish.light and isinstance(query, PictureId):
+            text = await self._reader(query, wish).ask((query, wish))
+            if text:
+                return text
         lane = self._quick if wish.light else self._deep
         found = await lane.ask((query, wish))
         if isinstance(found, QueryFailure):
@@ -166,6 +175,16 @@ class Service:
                     await self.check_picture(picture)
             raise QueryError(found.error)
         return found
+
+    def _reader(self, picture: str, wish: Wish) -> _Readings:
+        """Who answers: for a later page whoever has the first one, else who has least to do."""
+        reading = self._first_pages.get(picture) if wish.offset else None
+        if reading is None:
+            reading = min(self._reading, key=lambda one: one.inside)
+            self._first_pages[picture] = reading
+            if len(self._first_pages) > _FIRST_PAGES:
+                del self._first_pages[next(iter(self._first_pages))]
+        return reading
 
     async def term_of(self, data: bytes, name: str, box: Box | None, weight: float = 1) -> Term:
         """A term of a picture that was sent: where to look for what is like it.
@@ -250,29 +269,8 @@ class Service:
                 )
             )
 
-    def _search(
-        self, asked: Sequence[tuple[Query, Wish]]
-    ) -> list[SearchResult | QueryFailure | Exception]:
-        answers: dict[int, SearchResult | QueryFailure | Exception] = {}
-        together: dict[Wish, list[int]] = {}
-        for at, (_, wish) in enumerate(asked):
-            together.setdefault(wish, []).append(at)
-        for wish, places in together.items():
-            try:
-                found = self.library.search_many(
-                    [asked[at][0] for at in places],
-                    wish.k,
-                    min_score=wish.min_score,
-                    exact=wish.exact,
-                    where=wish.where,
-                    offset=wish.offset,
-                    rerank=wish.rerank,
-                    diverse=wish.diverse,
-                )
-                answers.update(zip(places, found, strict=True))
-            except Exception as error:  # noqa: BLE001 - it is theirs, and not all the batch's
-                answers.update(dict.fromkeys(places, error))
-        return [answers[at] for at in range(len(asked))]
+    def _search(self, asked: Sequence[tuple[Query, Wish]]) -> Sequence[_Found | Exception]:
+        return search_together(self.library, asked)
 
     def _embed(self, images: Sequence[Pixels]) -> list[Rows]:
         return list(self.library.embed(images))
@@ -318,6 +316,8 @@ class Service:
     async def _warm(self) -> None:
         try:
             await asyncio.to_thread(self.library.warm)
+            nobody = PictureId("0" * 32), Wish(k=1)
+            await asyncio.gather(*(reading.ask(nobody) for reading in self._reading))
             self._embedding.most = await asyncio.to_thread(lambda: self.library.batch)
         except LibraryNotFoundError:
             pass

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _LEAST_TOKEN = 16
+_MOST_READERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class ServiceSettings:
         room: requests that may wait for one kind of work; those beyond are turned away.
         thumbnails: folder that keeps thumbnails; None keeps none.
         thumbnail_bytes: how much that folder may hold.
+        readers: processes that answer plain searches beside the one that speaks HTTP.
         patience: seconds that a client may take to send a request, or to read on.
     """
 
@@ -51,6 +53,7 @@ class ServiceSettings:
     room: int = 256
     thumbnails: Path | None = None
     thumbnail_bytes: int = 2_000_000_000
+    readers: int = 0
     patience: float = 30.0
 
     def __post_init__(self) -> None:
@@ -78,6 +81,8 @@ class ServiceSettings:
         for name in ("max_upload", "room", "patience", "thumbnail_bytes"):
             if not getattr(self, name) > 0:
                 raise SettingError(f"{name} must be above 0, not {getattr(self, name)}")
+        if not 0 <= self.readers <= _MOST_READERS:
+            raise SettingError(f"readers must be 0 to {_MOST_READERS}, not {self.readers}")
         if self.rate < 0:
             raise SettingError(f"rate must be at least 0, not {self.rate}")
 

@@ -24,9 +24,11 @@ DIMENSION = 512
 _AT_ONCE = 10_000
 
 
-def made_rows(count: int, rng: np.random.Generator) -> tuple[Rows, NDArray[np.int64]]:
-    """Unit rows in groups of about 60, a fifth of them noise; and each row's (-1: noise)."""
-    centres = rng.standard_normal((max(2, count // 60), DIMENSION))
+def made_rows(
+    count: int, rng: np.random.Generator, size: int = 60
+) -> tuple[Rows, NDArray[np.int64]]:
+    """Unit rows in groups of about one size, a fifth of them noise; and each row's (-1: noise)."""
+    centres = rng.standard_normal((max(2, count // size), DIMENSION))
     truth = rng.integers(0, len(centres), count)
     rows = centres[truth]
     rows += 0.6 * rng.standard_normal(rows.shape)

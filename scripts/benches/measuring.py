@@ -11,8 +11,10 @@ import importlib.metadata
 import json
 import os
 import platform
+import resource
 import statistics
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,6 +38,16 @@ _FORMS = {
     "recall@10": ".4f",
     "of the bare network": ".0%",
 }
+
+
+def peak() -> int:
+    """Most memory that this process has held, in kB."""
+    with suppress(OSError):
+        # What the other counter says of a new process may be its parent's.
+        for line in Path("/proc/self/status").read_text("ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def nothing() -> None:

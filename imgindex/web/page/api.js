@@ -19,18 +19,21 @@ export class Problem extends Error {
   }
 }
 
+/** Nobody is there to answer. */
+export const unanswered = () => new Problem({ title: "No answer", detail: "The service does not answer. Is imgindex serve still running?" });
+
 let asking = null;
 
 // One dialog however many requests were refused.
 function token() {
   asking ??= (async () => {
-    let hint = "The service prints it when it starts, or whoever runs it knows it.";
+    let hint = "It stands in the file that the service was started with; ask whoever runs it.";
     for (;;) {
       const given = await ask("This library asks for a token", { label: "Token", type: "password", yes: "Open", hint });
       if (given === null) return false;
       const answer = await fetch("/v1/session", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token: given }) });
       if (answer.ok) return true;
-      hint = "That was not the token. Try again.";
+      hint = answer.status === 401 ? "That was not the token. Try again." : (await problemOf(answer)).detail;
     }
   })().finally(() => (asking = null));
   return asking;
@@ -84,7 +87,7 @@ export async function request(method, path, { query, body, signal, headers = {} 
       answer = await fetch(withQuery(path, query), sent);
     } catch (error) {
       if (error.name === "AbortError") throw error;
-      throw new Problem({ title: "No answer", detail: "The service does not answer. Is imgindex serve still running?" });
+      throw unanswered();
     }
     if (answer.ok) return answer;
     if (answer.status === 401 && (await token())) continue;

@@ -1,8 +1,9 @@
 /** The page's frame: the places one can go to, the theme, and what is at work. */
 
-import { h, icon } from "./dom.js";
+import { button, h, icon } from "./dom.js";
 import { listen } from "./live.js";
-import { href, route, start } from "./router.js";
+import { showKeys } from "./keys.js";
+import { href, here, route, start } from "./router.js";
 import { listenForFiles } from "./uploads.js";
 import { progressChip } from "./work.js";
 
@@ -59,6 +60,13 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   document.getElementById("main").focus();
 });
 setUpTheme();
+document.getElementById("theme").before(button("Keys", () => showKeys(here().path), { icon: "keys", bare: true, class: "quiet round keys-opener", title: "Keys (?)" }));
+addEventListener("keydown", (event) => {
+  if (event.key !== "?" || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (document.querySelector("dialog[open]") || event.target.matches?.("input:not([type=checkbox], [type=radio], [type=range]), select, textarea")) return;
+  event.preventDefault();
+  showKeys(here().path);
+});
 progressChip(document.querySelector(".working"));
 listenForFiles();
 start();

@@ -22,7 +22,8 @@ export async function chooseBox({ source, name, box }) {
   const handles = HANDLES.map((side) => h("span", { class: `box-handle ${side}`, dataset: { side } }));
   const frame = h("div", { class: "box-frame", tabindex: 0, role: "group", "aria-label": "The part to search for", "aria-describedby": "box-help box-size" }, handles);
   const picture = h("img", { src: source, alt: name, draggable: "false" });
-  const field = h("div", { class: "box-field" }, picture, frame);
+  await picture.decode().catch(() => {}); // a lost one leaves a square
+  const field = h("div", { class: "box-field", style: { "--ratio": picture.naturalWidth / picture.naturalHeight || 1 } }, picture, frame);
   said.id = "box-size";
 
   const draw = () => {

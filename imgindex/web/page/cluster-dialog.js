@@ -6,9 +6,9 @@ const USUAL = 8; // pictures; the service's own smallest group
 const LARGEST = 10_000;
 
 const SIZES = [
-  ["coarser", "Coarser", "fewer and larger groups"],
-  ["same", "As it is", "the same settings once more"],
-  ["finer", "Finer", "more and smaller groups"],
+  ["coarser", "Coarser", "Fewer and larger groups."],
+  ["same", "As it is", "The same settings once more."],
+  ["finer", "Finer", "More and smaller groups."],
   ["about", "About this many groups", null],
   ["least", "At least this many pictures in each", null],
 ];

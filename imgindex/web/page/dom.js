@@ -108,12 +108,18 @@ export function toast(text, { undo, action = undo && { label: "Undo", act: undo 
   return away;
 }
 
+/** What went wrong, begun as a sentence: the service's own words begin small, for terminals. */
+export const said = (error) => {
+  const text = error?.detail ?? error?.message ?? error?.title ?? String(error);
+  return text.charAt(0).toUpperCase() + text.slice(1);
+};
+
 /**
  * Show what went wrong; nothing where it is only that the view was left.
  * @param {Error} error
  */
 export function complain(error) {
-  if (error?.name !== "AbortError") toast(error?.detail ?? error?.message ?? String(error), { bad: true });
+  if (error?.name !== "AbortError") toast(said(error), { bad: true });
 }
 
 /**
@@ -234,7 +240,7 @@ export function failure(error, again) {
   return empty({
     icon: "warning",
     title: error?.title ?? "That did not work",
-    text: error?.detail ?? error?.message ?? String(error),
+    text: said(error),
     actions: again ? [button("Try again", again, { icon: "refresh" })] : [],
   });
 }

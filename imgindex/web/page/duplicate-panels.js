@@ -1,20 +1,9 @@
-/** Beside the copies: the strip of all sets, what may go, what was skipped, and the keys. */
+/** Beside the copies: the strip of all sets, what may go, and what was skipped. */
 
 import { thumbnail } from "./api.js";
 import { button, copyText, counted, dialog, h, icon } from "./dom.js";
 
 const AROUND = 60; // sets of the strip on either side
-const KEYS = [
-  ["← →", "choose the copy that stays"],
-  ["K", "keep it: the others go"],
-  ["N", "not duplicates"],
-  ["↓ or J", "next set"],
-  ["↑", "previous set"],
-  ["F", "flicker; hold it to see the other copy"],
-  ["S", "slider"],
-  ["Esc", "side by side"],
-  ["?", "these keys"],
-];
 const MARKS = { kept: "check", distinct: "close" };
 const WORDS = { kept: "reviewed", distinct: "not duplicates" };
 
@@ -87,9 +76,4 @@ export function showSkipped(skipped) {
     class: "wide",
     body: h("ul", { class: "reasons" }, skipped.map(({ path, reason }) => h("li", null, h("span", { class: "path" }, path), h("span", { class: "hint" }, reason)))),
   });
-}
-
-/** The keys of the review. */
-export function showKeys() {
-  dialog({ title: "Keys", body: h("dl", { class: "keys" }, KEYS.map(([key, does]) => h("div", null, h("dt", null, key.split(" ").map((one) => (one === "or" ? " or " : h("kbd", null, one)))), h("dd", null, does)))) });
 }

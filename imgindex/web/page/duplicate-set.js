@@ -47,7 +47,7 @@ function card(set, at, { state, items, rows, onchoose, onkeep }) {
       also,
     ),
     items.size > 0 && factList(rows, at),
-    best && h("p", { class: "hint" }, `The best: ${set.why}.`),
+    best && h("p", { class: "hint" }, `The best: ${set.why.replace(/(\d) x (\d)/, "$1 × $2")}.`),
     set.stays.includes(file.path) && h("p", { class: "hint" }, "It shows more than the best one, or is larger."),
   );
 }
@@ -59,7 +59,8 @@ function card(set, at, { state, items, rows, onchoose, onkeep }) {
  */
 export function sideBySide(set, options) {
   const rows = facts(set.files, options.items);
-  return h("div", { class: "copies", role: "radiogroup", "aria-label": "Which copy to keep", style: { "--copies": set.files.length } }, set.files.map((_, at) => card(set, at, { ...options, rows })));
+  const best = options.items.get(set.files[0].id);
+  return h("div", { class: "copies", role: "radiogroup", "aria-label": "Which copy to keep", style: { "--copies": set.files.length, ...(best && { "--shape": Math.min(1.5, Math.max(0.75, best.width / best.height)) }) } }, set.files.map((_, at) => card(set, at, { ...options, rows })));
 }
 
 /** The copy that a chosen one is compared with: the best, or the one most like it. */

@@ -3,7 +3,7 @@
 import { get, post, status, takeBack } from "./api.js";
 import { announce, button, complain, confirm, counted, empty, h, number, toast } from "./dom.js";
 import { flicker, sideBySide, slider } from "./duplicate-set.js";
-import { filmstrip, mayGo, showKeys, showSkipped } from "./duplicate-panels.js";
+import { filmstrip, mayGo, showSkipped } from "./duplicate-panels.js";
 import { isActive } from "./job-words.js";
 import { live } from "./live.js";
 import { go, href } from "./router.js";
@@ -24,7 +24,7 @@ class Duplicates {
     this.look = button("Look for copies", () => this.#look(), { icon: "refresh" });
     this.list = button("May go", () => mayGo(this.review, () => this.draw()), { icon: "copy" });
     this.skipped = button("Skipped", () => showSkipped(this.found.skipped), { icon: "warning", class: "quiet" });
-    this.tools = h("div", { class: "bar push" }, this.skipped, this.list, this.filter, this.look, button("Keys", showKeys, { icon: "info", bare: true, class: "quiet round" }));
+    this.tools = h("div", { class: "bar push" }, this.skipped, this.list, this.filter, this.look);
     this.fresh = h("div", { class: "notice", hidden: true }, h("p", null, "New pictures have come that were not compared yet."), button("Look for copies", () => this.#look(), { class: "small" }));
     this.notices = h("div", { class: "stack notices" }, this.fresh);
     this.stage = h("section", { class: "set", "aria-label": "Set of copies" });
@@ -123,7 +123,7 @@ class Duplicates {
 
   #nothing() {
     if (!this.pictures) {
-      return empty({ icon: "library", title: "The library is empty", text: "Index a folder of pictures first; then copies can be looked for.", actions: [h("a", { class: "button primary", href: href("/jobs") }, "Index a folder")] });
+      return empty({ icon: "library", title: "The library is empty", text: "Add a folder of pictures first; then copies can be looked for.", actions: [h("a", { class: "button primary", href: href("/jobs") }, "Add a folder")] });
     }
     if (!this.found.examined && !this.total) {
       return empty({ icon: "duplicates", title: "Not looked for yet", text: "imgindex can compare your pictures pixel by pixel, and name the best copy of each. Nothing is deleted, ever.", actions: [button("Look for copies", () => this.#look(), { class: "primary" })] });
@@ -285,9 +285,8 @@ class Duplicates {
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     if (event.target.closest?.("input:not([type=checkbox]), select, textarea")) return;
-    if (event.key === "?") showKeys();
-    else if (!this.set) return;
-    else if (event.key === "f") {
+    if (!this.set) return;
+    if (event.key === "f") {
       if (event.repeat) return;
       if (this.mode === "flicker") this.over.flip(true);
       else this.turnMode("flicker");

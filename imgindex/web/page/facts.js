@@ -33,7 +33,7 @@ export const facts = (files, items) => {
       most(known.map(pixels)),
     ),
     row("Format", known.map((item) => item?.format ?? "…")),
-    row("Taken", known.map((item) => (item ? (item.taken ? taken(item.taken) : "unknown") : "…"))),
+    row("Taken", known.map((item) => (item ? (item.taken ? taken(item.taken) : "not known") : "…"))),
     row("Name", files.map((file) => basename(file.path))),
     row("Folder", files.map((file) => folderOf(file.path))),
   ];
@@ -43,7 +43,7 @@ export const facts = (files, items) => {
       0,
       row(
         "Bytes",
-        known.map((item) => (item?.bytes ? bytes(item.bytes) : "unknown")),
+        known.map((item) => (item?.bytes ? bytes(item.bytes) : "not known")),
         most(known.map((item) => item?.bytes ?? 0)),
       ),
     );

@@ -6,6 +6,7 @@ import { groupNames } from "./viewer.js";
 const MANY = ["match", "folder", "format", "group"];
 const ONE = ["after", "before", "larger", "smaller", "orientation", "copies"];
 const FORMATS = ["JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF", "GIF", "BMP", "RAW"];
+const SHAPES = { landscape: "Wide", portrait: "Tall", square: "Square" };
 const DATE = "\\d{4}(-\\d\\d(-\\d\\d)?)?";
 
 /**
@@ -52,7 +53,7 @@ const SAID = {
   before: (value) => `before ${value}`,
   larger: (value) => `at least ${value}`,
   smaller: (value) => `at most ${value}`,
-  orientation: (value) => value,
+  orientation: (value) => (SHAPES[value] ?? value).toLowerCase(),
   copies: (value) => (value === "true" ? "with copies" : "without copies"),
 };
 
@@ -131,7 +132,7 @@ export function filterPanel(filters, onchange, more = []) {
     text("folder", "Folder", "/home/me/Pictures/2024"),
     text("match", "Name or pattern", "*.png, beach*, 2024/**"),
     h("div", { class: "pair" }, text("after", "From", "2023-05", "A year, month or day: 2023, 2023-05, 2023-05-01", DATE), text("before", "Before", "2024", "A year, month or day: 2024, 2024-05, 2024-05-01", DATE)),
-    choices("orientation", "Shape", [["", "Any"], ["landscape", "Wide"], ["portrait", "Tall"], ["square", "Square"]]),
+    choices("orientation", "Shape", [["", "Any"], ...Object.entries(SHAPES)]),
     size("larger", "At least"),
     size("smaller", "At most"),
     formats,

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { usualActions, usualButtons } from "./actions.js";
 import { chooseCover, groupName, merge, putInto, rename, splitOff, takeOut } from "./deciding.js";
-import { button, complain, counted, failure, h, toast } from "./dom.js";
+import { button, complain, counted, empty, failure, h, toast } from "./dom.js";
 import { chooseGroup, showDecisions } from "./group-panels.js";
 import { groupTile } from "./group-tile.js";
 import { Grid } from "./grid.js";
@@ -63,7 +63,13 @@ class GroupView {
       this.partsSection,
       h("section", { class: "members", "aria-label": "Pictures" }, h("div", { class: "head" }, this.membersTitle, controls), this.host),
     );
-    await this.refresh();
+    try {
+      await this.refresh();
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      this.main.replaceChildren(empty({ icon: "groups", title: "There is no such group", text: "It was merged with another one, or the pictures were grouped anew.", actions: [h("a", { class: "button primary", href: href("/groups") }, "All groups")] }));
+      return;
+    }
     this.grid = new Grid(this.host, {
       label: `Pictures of ${groupName(this.group)}`,
       load: (offset, limit, signal) => this.#load(offset, limit, signal),
@@ -148,7 +154,7 @@ class GroupView {
     const noise = group.id === NOISE;
     this.told.replaceChildren(
       h("span", { class: "count" }, counted(group.size, "picture")),
-      !noise && Number.isFinite(group.tightness) ? h("span", { class: "count tightness", title: `Mean cosine to their mean direction: ${group.tightness.toFixed(3)}` }, h("meter", { min: 0, max: 1, value: Math.max(0, group.tightness).toFixed(3), "aria-label": "How tight" }), closeness(group.tightness)) : "",
+      !noise && Number.isFinite(group.tightness) ? h("span", { class: "count tightness", title: `Mean cosine to their mean direction: ${group.tightness.toFixed(3)}` }, h("span", { class: "meter", role: "meter", "aria-label": "How tight", "aria-valuemin": 0, "aria-valuemax": 1, "aria-valuenow": Math.max(0, group.tightness).toFixed(3) }, h("span", { style: { width: `${100 * Math.max(0, group.tightness)}%` } })), closeness(group.tightness)) : "",
       group.duplicates?.length ? h("a", { class: "count", href: href("/duplicates") }, `${counted(group.duplicates.length, "set")} of copies inside`) : "",
     );
     this.tools.replaceChildren(

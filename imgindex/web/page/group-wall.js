@@ -14,6 +14,7 @@ import { activeJob, jobProgress, startJob } from "./work.js";
 
 const LARGE = 1.5; // times the median size
 const LARGE_SHARE = 0.25; // of all groups, at most
+const WAITING = [3, 2, 2, 1, 1, 1, 1, 1, 1]; // columns of the tiles that stand until the groups come
 const ORDERS = {
   size: ["By size", (a, b) => b.size - a.size || a.id - b.id],
   name: ["By name", (a, b) => groupName(a).localeCompare(groupName(b), "en-GB", { numeric: true })],
@@ -51,13 +52,14 @@ class Wall {
       this.find,
       this.order,
       button("Decisions", () => showDecisions(this.groups), { icon: "undo", class: "slim", title: "Decisions" }),
-      button("History", () => showHistory(this.groups), { icon: "info", class: "slim", title: "History" }),
+      button("History", () => showHistory(this.groups), { icon: "history", class: "slim", title: "History" }),
       this.again,
     );
   }
 
   async begin() {
     this.main.append(h("div", { class: "head" }, h("h1", null, "Groups"), this.count, this.tools), this.notices, this.body);
+    this.body.append(h("ul", { class: "wall waiting", "aria-hidden": "true" }, WAITING.map((span) => h("li", { class: `span-${span}` }, h("span", { class: "collage" })))));
     await this.refresh();
     const job = await activeJob("cluster", this.signal).catch(() => null);
     if (job) this.#follow(job);
@@ -97,7 +99,7 @@ class Wall {
     this.body.replaceChildren(
       pictures
         ? empty({ icon: "groups", title: "Nothing is grouped yet", text: `imgindex can find what belongs together among your ${counted(pictures, "picture")}. You need not say how many groups there are.`, actions: [button("Group the pictures", () => this.#start({}), { class: "primary" }), button("With settings…", () => this.#ask())] })
-        : empty({ icon: "library", title: "The library is empty", text: "Index a folder of pictures first; then there is something to group.", actions: [h("a", { class: "button primary", href: href("/jobs") }, "Index a folder")] }),
+        : empty({ icon: "library", title: "The library is empty", text: "Add a folder of pictures first; then there is something to group.", actions: [h("a", { class: "button primary", href: href("/jobs") }, "Add a folder")] }),
     );
   }
 

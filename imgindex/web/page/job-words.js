@@ -1,6 +1,6 @@
 /** What a job does, where it is and what came of it, in words. */
 
-import { counted, number } from "./dom.js";
+import { counted, number, said } from "./dom.js";
 
 const KINDS = {
   index: { title: "Index folders", doing: "Indexing folders" },
@@ -95,7 +95,7 @@ const OUTCOMES = { index: indexed, cluster: grouped, duplicates: copies };
 export const outcome = (job) => {
   if (job.state === "cancelled") return "Stopped. What was done by then is kept.";
   if (job.state === "failed") {
-    return job.problem?.detail ?? job.problem?.title ?? "It failed without saying why.";
+    return said(job.problem ?? "It failed without saying why.");
   }
   if (job.state !== "done" || !job.result) return "";
   return OUTCOMES[job.kind]?.(job.result) ?? "";

@@ -41,7 +41,7 @@ function indexForm() {
   const form = h(
     "form",
     { class: "stack", onsubmit: submit },
-    area("paths", "Folders and files, one a line", "As the machine names them that the service runs on.", { rows: 3, required: true, placeholder: "/home/ada/Pictures" }),
+    area("paths", "Folders and files, one a line", "Paths on the machine that the service runs on.", { rows: 3, required: true, placeholder: "/home/ada/Pictures" }),
     h(
       "details",
       null,
@@ -112,9 +112,14 @@ function finished(job) {
 }
 
 function starters(service) {
-  const pieces = [];
-  if (service.indexing) pieces.push(h("section", { class: "card stack", "aria-labelledby": "index-title" }, h("h2", { id: "index-title" }, "Index folders"), h("p", { class: "hint" }, "New and changed pictures are looked at once; all else is only counted."), indexForm()));
-  pieces.push(
+  return [
+    h(
+      "section",
+      { class: "card stack", "aria-labelledby": "index-title" },
+      h("h2", { id: "index-title" }, "Index folders"),
+      h("p", { class: "hint" }, service.indexing ? "New and changed pictures are looked at once; all else is only counted." : "This service takes no folders from here. Run imgindex index on its machine, or start it with --folder."),
+      service.indexing && indexForm(),
+    ),
     h(
       "section",
       { class: "card stack", "aria-labelledby": "cluster-title" },
@@ -134,8 +139,7 @@ function starters(service) {
       h("p", { class: "hint" }, "Compares pictures pixel by pixel. A second run looks at new pictures only."),
       h("div", { class: "bar" }, button("Look for copies", () => start("duplicates"), { icon: "duplicates" })),
     ),
-  );
-  return pieces;
+  ];
 }
 
 /**
@@ -152,10 +156,13 @@ export async function show(main, { signal }) {
   const earlier = h("ul", { class: "job-list" });
   const none = empty({ icon: "jobs", title: "No jobs yet", text: "What you start stands here until the service is started anew." });
 
+  const before = h("section", { class: "earlier", "aria-labelledby": "earlier-title" }, h("h2", { id: "earlier-title" }, "Earlier"), none, earlier);
+
   const list = () => {
     const over = [...known.values()].filter((job) => !isActive(job)).sort((a, b) => ((a.ended ?? a.created) < (b.ended ?? b.created) ? 1 : -1));
     earlier.replaceChildren(...over.map(finished));
     none.hidden = known.size > 0;
+    before.hidden = over.length === 0 && known.size > 0;
   };
   const work = (job) => {
     const shown = jobProgress(job, {
@@ -165,8 +172,7 @@ export async function show(main, { signal }) {
         shown.remove();
         list();
         const text = `${jobTitle(now)}: ${stateWord(now).toLowerCase()}. ${outcome(now)}`;
-        if (now.state === "failed") toast(text, { bad: true });
-        else announce(text);
+        toast(text, { bad: now.state === "failed" });
       },
     });
     atWork.append(shown);
@@ -174,9 +180,9 @@ export async function show(main, { signal }) {
 
   main.append(
     atWork,
-    h("div", { class: "jobs-columns" }, h("div", { class: "starters stack" }, starters(service)), h("section", { class: "earlier", "aria-labelledby": "earlier-title" }, h("h2", { id: "earlier-title" }, "Earlier"), none, earlier)),
+    h("div", { class: "jobs-columns" }, h("div", { class: "starters stack" }, starters(service)), before),
   );
-  for (const job of jobs.filter(isActive)) work(job);
+  for (const job of jobs.filter(isActive).sort((a, b) => (a.created < b.created ? -1 : 1))) work(job); // in their turn
   list();
   live.addEventListener("job", ({ detail: job }) => {
     if (known.has(job.id)) return;

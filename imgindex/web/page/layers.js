@@ -6,11 +6,11 @@ import { announce, basename, button, complain, counted, empty, failure, h, icon,
 import { explain } from "./explain-view.js";
 import { blockOf, layerWords, shapeWords, shortName } from "./layer-words.js";
 import { go, href } from "./router.js";
-import { pickFiles, takeFiles, uploaded } from "./uploads.js";
+import { invitation, pickFiles, takeFiles, uploaded } from "./uploads.js";
 
 const FIRST = 12; // maps
 const MORE = 24;
-const SAMPLES = 18;
+const SAMPLES = 12;
 
 const address = (term) => (term.upload ? ["/layers/" + term.upload, { upload: "yes" }] : ["/layers/" + term.picture]);
 
@@ -25,7 +25,7 @@ async function begin(main, signal) {
   const { pictures: count } = await status();
   const pictures = count ? await someOthers(SAMPLES, signal) : [];
   place.append(
-    h("button", { type: "button", class: "drop", onclick: () => pickFiles(take) }, icon("upload"), h("strong", null, "Drop a picture here, or choose one"), h("span", null, "It is looked at layer by layer, and not kept")),
+    h("button", { type: "button", class: "drop", onclick: () => pickFiles(take) }, icon("upload"), h("strong", null, invitation), h("span", null, "It is looked at layer by layer, and not kept")),
     count ? h("h2", null, `Or take one of ${number(count)}`) : empty({ icon: "library", title: "The library is empty", text: "A picture of yours will do." }),
     h("ul", { class: "samples" }, pictures.map((one) => h("li", null, h("a", { href: href(`/layers/${one.id}`), "aria-label": basename(one.paths[0]) }, h("img", { class: "picture", src: thumbnail(one.id), alt: "" }))))),
   );

@@ -22,7 +22,7 @@ export class Listing {
     this.aside = h(
       "aside",
       { class: "filters", id: "filters", "aria-label": "Filters", hidden: true },
-      h("header", { class: "bar" }, h("h2", null, "Filters"), this.clear = button("Clear", () => onfilters({}), { class: "quiet small push" }), button("Close the filters", () => this.#open(false), { icon: "close", bare: true, class: "quiet round small" })),
+      h("header", { class: "bar" }, h("h2", null, "Filters"), this.clear = button("Clear", () => onfilters({}), { class: "quiet small" }), button("Close the filters", () => this.#open(false), { icon: "close", bare: true, class: "quiet round small" })),
       this.panel,
     );
     this.aside.addEventListener("keydown", (event) => event.key === "Escape" && this.#open(false));
@@ -66,6 +66,7 @@ export class Listing {
 
   /** Say something in place of pictures; nothing takes it away. */
   say(node) {
+    this.host.hidden = Boolean(node);
     this.message.replaceChildren(...(node ? [node] : []));
   }
 }

@@ -14,13 +14,17 @@ const FEW = 3000; // pictures that are looked through one by one
  * How large things are at a scale, in CSS pixels.
  * @param {import("./map-camera.js").Camera} camera
  * @param {{own: number}} map the room that most pictures have
+ * @returns {{side: number, need: number, dot: number, opacity: number}} a thumbnail's longer side,
+ *   the room it needs on the map, a dot's diameter, and how opaque one is
  */
 export function sizes({ scale, width, height }, { own }) {
   const least = clamp(Math.min(width, height) / 18, 34, 56);
   const side = clamp(own * scale * 1.07, least, Math.max(least, Math.min(LARGEST, 0.42 * Math.min(width, height))));
   // Seen from afar thumbnails stand apart, so that the dots remain the map; near, corners may meet.
   const apart = 0.92 + 0.3 * clamp(1 - (own * scale) / side, 0, 1);
-  return { side, need: (side * apart) / scale, dot: clamp(own * scale * 0.42, 2, 11) };
+  // Dots that lie on one another are fainter, so that no heap is a blot.
+  const dot = clamp(own * scale * 0.6, 2.2, 12), deep = (dot / (own * scale)) ** 2;
+  return { side, need: (side * apart) / scale, dot, opacity: deep < 1 ? 0.92 : 1 - 0.08 ** (1 / deep) };
 }
 
 /** Draws the map on a canvas whenever something changed. */
@@ -168,10 +172,9 @@ export class Scene {
     this.tiles.frame = this.frame;
     this.camera.step(now, gone);
     const pasting = this.tiles.paste();
-    const { side, need, dot } = this.sizes, ratio = this.canvas.width / this.camera.width;
+    const { side, need, dot, opacity } = this.sizes, ratio = this.canvas.width / this.camera.width;
     this.drawing.clear(this.theme.paper);
-    const fine = clamp((dot - 2) / 4, 0, 1);
-    this.drawing.drawDots(this.camera, { size: dot * ratio, opacity: 0.8 + 0.16 * fine, ring: Math.min(2, 0.35 * dot) * ratio, rest: this.rest, accent: this.theme.accent });
+    this.drawing.drawDots(this.camera, { size: dot * ratio, opacity, ring: Math.min(2, 0.35 * dot) * ratio, rest: this.rest, accent: this.theme.accent });
     this.#choose(side, need);
     const fading = this.#pictures(side, ratio, gone);
     this.#ask(now, side * ratio);

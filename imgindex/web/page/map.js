@@ -79,7 +79,8 @@ class MapView {
       this.visit(query, true);
     } catch (error) {
       if (this.signal.aborted) return;
-      this.notes.replaceChildren(h("div", { class: "map-empty" }, failure(error, () => this.open(query))));
+      this.element.classList.add("nothing");
+      this.notes.replaceChildren(h("div", { class: "map-empty" }, error.status === 404 ? this.#noPictures() : failure(error, () => this.open(query))));
     } finally {
       clearTimeout(wait);
     }
@@ -140,12 +141,16 @@ class MapView {
     this.#tell(this.scene ? undefined : "This browser does not offer WebGL 2, with which the map is drawn. Its groups are listed here.");
     this.element.classList.toggle("nothing", !this.points.count);
     if (!this.points.count) {
-      this.notes.replaceChildren(h("div", { class: "map-empty" }, empty({ icon: "map", title: "No pictures yet", text: "The map shows the library's pictures, those alike together.", actions: [h("a", { class: "button", href: href("/jobs") }, "Add pictures")] })));
+      this.notes.replaceChildren(h("div", { class: "map-empty" }, this.#noPictures()));
     }
     this.scene?.setPoints(this.points, this.groups);
     this.#name();
     this.#bound();
     if (first) this.#whole(true);
+  }
+
+  #noPictures() {
+    return empty({ icon: "library", title: "The library is empty", text: "Add a folder of pictures; the map shows those alike together.", actions: [h("a", { class: "button primary", href: href("/jobs") }, "Add a folder")] });
   }
 
   // Who is called what, in the list and on the map.

@@ -1,5 +1,6 @@
 /** Views by address: `#/path?query`. */
 
+import { unanswered } from "./api.js";
 import { failure } from "./dom.js";
 
 const routes = [];
@@ -89,7 +90,9 @@ async function arrive() {
   }
   document.title = `${found.title} · imgindex`;
   try {
-    const { show } = await found.view();
+    const { show } = await found.view().catch((error) => {
+      throw error instanceof TypeError ? unanswered() : error;
+    });
     if (leaving.signal.aborted) return;
     main.replaceChildren();
     main.className = "";
@@ -111,4 +114,6 @@ export function start() {
     arrive();
   });
   arrive();
+  // The other views are at hand before they are asked for.
+  (window.requestIdleCallback ?? setTimeout)(() => routes.forEach(({ view }) => view().catch(() => {})));
 }

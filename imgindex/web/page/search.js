@@ -72,7 +72,7 @@ class Search {
       load,
       label: "Pictures found, most alike first",
       size: PAGE,
-      note: (match) => match.score.toFixed(2),
+      note: ({ score }) => score.toFixed(score > 0.99 ? 3 : 2), // copies differ by little
       buttons: usualButtons,
       actions: usualActions,
       onopen: (index) => view(this.grid, index),

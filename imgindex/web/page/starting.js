@@ -4,7 +4,7 @@ import { get, status, thumbnail } from "./api.js";
 import { basename, button, empty, h, icon, number } from "./dom.js";
 import { href } from "./router.js";
 import { similar } from "./terms.js";
-import { pickFiles } from "./uploads.js";
+import { invitation, pickFiles } from "./uploads.js";
 
 const SHOWN = 12;
 
@@ -43,7 +43,7 @@ export async function begin(place, signal) {
     "div",
     { class: "begin" },
     h("h1", null, "Find pictures that look alike"),
-    h("button", { type: "button", class: "drop", onclick: () => pickFiles() }, icon("upload"), h("strong", null, "Drop a picture here, or choose one"), h("span", null, "Pasting works, too")),
+    h("button", { type: "button", class: "drop", onclick: () => pickFiles() }, icon("upload"), h("strong", null, invitation), h("span", null, "Pasting works, too")),
     h("div", { class: "bar begin-with" }, h("h2", null, `Or begin with one of ${number(pictures)}`), button("Show others", draw, { icon: "refresh", class: "quiet push" })),
     samples,
   ));

@@ -9,7 +9,7 @@ const files = new Map(); // by the service's id, to be uploaded again once it wa
 async function upload(file) {
   const { service } = await status();
   if (file.size > service.max_upload_bytes) {
-    throw new Error(`${file.name || "The picture"} has ${Math.round(file.size / 1e6)} MB; at most ${Math.floor(service.max_upload_bytes / 1e6)} MB are taken`);
+    throw new Error(`it has ${Math.round(file.size / 1e6)} MB; at most ${Math.floor(service.max_upload_bytes / 1e6)} MB are taken`);
   }
   const body = new FormData();
   body.append("file", file, file.name || "pasted");
@@ -28,7 +28,7 @@ export async function uploaded(given) {
   const away = toast(given.length === 1 ? "Looking at the picture…" : `Looking at ${counted(given.length, "picture")}…`, { seconds: 120 });
   try {
     const done = await Promise.allSettled(given.map(upload));
-    for (const { reason } of done.filter(({ status: state }) => state === "rejected")) toast(reason.detail ?? reason.message, { bad: true });
+    done.forEach(({ reason }, at) => reason && toast(`${given[at].name || "The picture"}: ${reason.detail ?? reason.message}`, { bad: true }));
     return done.filter(({ status: state }) => state === "fulfilled").map(({ value }) => value);
   } finally {
     away();
@@ -65,6 +65,9 @@ export function takeFiles(take, signal) {
   receive = take;
   signal.addEventListener("abort", () => (receive = receive === take ? searchWith : receive));
 }
+
+/** What a place to begin at asks for: on a phone nothing can be dropped. */
+export const invitation = matchMedia("(hover: none)").matches ? "Choose a picture, or take one" : "Drop a picture here, or choose one";
 
 /** Let files be picked, and take them as if they were dropped. */
 export function pickFiles(take = receive) {

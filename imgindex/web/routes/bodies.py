@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from imgindex.web.problems import Problem
+from imgindex.web.problems import Problem, no_room
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -128,7 +128,10 @@ async def _files(
 
 
 async def _parts(request: Request, field: str, most: int) -> list[Sent]:
-    form = await request.form(max_files=most, max_fields=16)
+    try:
+        form = await request.form(max_files=most, max_fields=16)
+    except OSError as error:  # what is long lies in a temporary file
+        raise no_room(error) from error
     try:
         parts = form.getlist(field)
         if any(not isinstance(part, UploadFile) for part in parts) or len(

@@ -247,7 +247,7 @@ def _work(
 
 def _cluster(service: Service, body: ClusterJob, progress: Progress) -> ClusterReport:
     began = time.perf_counter()
-    found = service.library.cluster(
+    service.library.cluster(
         min_cluster_size=body.min_cluster_size or MIN_CLUSTER_SIZE,
         about=body.about,
         min_samples=body.min_samples,
@@ -255,6 +255,7 @@ def _cluster(service: Service, body: ClusterJob, progress: Progress) -> ClusterR
         anew=body.anew,
         progress=progress,
     )
+    found = service.library.grouping()  # with what was decided
     return ClusterReport(
         pictures=len(found.ids),
         groups=len(found.groups),

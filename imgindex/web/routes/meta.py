@@ -44,7 +44,7 @@ async def status(service: Serving) -> Json:
         try:
             return service.library.status()
         except LibraryNotFoundError:
-            place = service.library.settings.library
+            place = service.library.place
             return Status(place, 0, 0, 0, 0, 0, None, None, "none", 0, None, None, None)
 
     return Json(

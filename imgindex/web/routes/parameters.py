@@ -12,8 +12,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from imgindex import Box, Where
 from imgindex.errors import LibraryNotFoundError, SettingError
 from imgindex.web.browse import Snapshot
-from imgindex.web.service import Service, Wish
+from imgindex.web.service import Service
 from imgindex.web.thumbnails import Size
+from imgindex.web.wishes import Wish
 
 MAX_K = 1000
 _MOST = 10_000_000

@@ -1,0 +1,1 @@
+"""What scripts/fuzz_pictures.py is made of."""

@@ -1,0 +1,1 @@
+"""Killing, unplugging, filling up and damaging libraries; see ``scripts/torture.py``."""
