@@ -25,7 +25,7 @@ from imgindex.records import IndexedFile, ModelPin, Picture
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import APIResponse, Browser, Page, Route
 
 PHOTOS = Path(__file__).parents[2] / "shared/photos"
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -363,6 +363,29 @@ def test_nobody_is_shut_out(browser: Browser, photos: Served, size: str, theme: 
     context.close()
     assert not wrong
     assert not said
+
+
+def test_who_is_refused_late_is_not_asked_for_the_token_again(
+    browser: Browser, tmp_path: Path, model_file: Path
+) -> None:
+    (tmp_path / "token").write_text("correct-horse-battery-staple")
+    options = ["--model", str(model_file), "--token-file", str(tmp_path / "token")]
+    context = browser.new_context()
+    page = context.new_page()
+    late: list[tuple[Route, APIResponse]] = []
+    with served(tmp_path / "library", tmp_path / "log", *options) as service:
+        page.route("**/v1/status", lambda route: late.append((route, route.fetch())), times=1)
+        page.goto(service.url)
+        asked = page.get_by_role("dialog", name="This library asks for a token")
+        asked.get_by_label("Token").fill("correct-horse-battery-staple")
+        with page.expect_response("**/v1/events"):
+            page.keyboard.press("Enter")
+        [(route, refusal)] = late
+        assert refusal.status == 401
+        route.fulfill(response=refusal)
+        expect(page.get_by_role("heading", name="The library is empty")).to_be_visible()
+        expect(asked).to_have_count(0)
+    context.close()
 
 
 def test_an_empty_library_is_filled_from_the_page(

@@ -23,6 +23,7 @@ export class Problem extends Error {
 export const unanswered = () => new Problem({ title: "No answer", detail: "The service does not answer. Is imgindex serve still running?" });
 
 let asking = null;
+let admitted = 0; // how often a token was right
 
 // One dialog however many requests were refused.
 function token() {
@@ -31,9 +32,13 @@ function token() {
     for (;;) {
       const given = await ask("This library asks for a token", { label: "Token", type: "password", yes: "Open", hint });
       if (given === null) return false;
-      const answer = await fetch("/v1/session", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token: given }) });
-      if (answer.ok) return true;
-      hint = answer.status === 401 ? "That was not the token. Try again." : (await problemOf(answer)).detail;
+      const answer = await fetch("/v1/session", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ token: given }) }).catch(() => null);
+      if (answer?.ok) {
+        admitted += 1;
+        return true;
+      }
+      if (answer === null) hint = unanswered().detail;
+      else hint = answer.status === 401 ? "That was not the token. Try again." : (await problemOf(answer)).detail;
     }
   })().finally(() => (asking = null));
   return asking;
@@ -82,6 +87,7 @@ export async function request(method, path, { query, body, signal, headers = {} 
   const sent = { method, signal, headers: { ...headers }, body: raw || body === undefined ? body : JSON.stringify(body) };
   if (body !== undefined && !raw) sent.headers["Content-Type"] = "application/json";
   for (let tries = 1; ; tries += 1) {
+    const sentAs = admitted;
     let answer;
     try {
       answer = await fetch(withQuery(path, query), sent);
@@ -90,7 +96,8 @@ export async function request(method, path, { query, body, signal, headers = {} 
       throw unanswered();
     }
     if (answer.ok) return answer;
-    if (answer.status === 401 && (await token())) continue;
+    // Refused late: somebody gave the token while this was under way.
+    if (answer.status === 401 && (sentAs !== admitted || (await token()))) continue;
     // Without the header, waiting would not help.
     const wait = Number(answer.headers.get("Retry-After"));
     if (wait && tries < PATIENCE) {
