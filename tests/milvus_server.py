@@ -52,7 +52,7 @@ class Server:
     def _started(self) -> bool:
         command = _PLACE / "bin" / "milvus-server"
         # In ms; else every read of what was just written waits 0.2 s.
-        environ = os.environ | {"PROXY_TIMETICKINTERVAL": "10"}
+        environ = os.environ | {"PROXY_TIMETICKINTERVAL": "40"}
         # In s; else one that was killed counts as alive for half a minute, and the next one waits.
         environ["COMMON_SESSION_TTL"] = "5"
         if self.certificate is not None:

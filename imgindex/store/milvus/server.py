@@ -32,7 +32,7 @@ _PUT_BYTES = 8_000_000  # of one request; the server takes 64 MB
 _PUT = 4_000
 _PATIENCE = 60.0  # seconds for one request
 _DELETED = 2.0  # seconds for which deletions need Strong reads to be seen
-_NOT_LOADED, _NOT_FOUND = 101, 100  # Milvus's numbers of these errors
+_NOT_FOUND, _NOT_LOADED = 100, (101, 103)  # Milvus's numbers of these errors
 _PART = "part"  # the field that the server spreads entities by, where there are partitions
 _TEXT = 65_535  # bytes of the longest text
 
@@ -125,12 +125,13 @@ class Server:
             consistency_level="Session",
             **more,
         )
-        self._asked(self._client.create_index, name, index)
-        self.load(name)
+        self._asked(self._client.create_index, name, index, sync=False)
+        self.load(name, wait=False)
 
-    def load(self, name: str) -> None:
-        """Have a collection ready to be asked."""
-        self._asked(self._client.load_collection, name, replica_number=self._place.replicas)
+    def load(self, name: str, *, wait: bool = True) -> None:
+        """Have a collection ready to be asked; who asks one that is not waits for it then."""
+        replicas = self._place.replicas
+        self._asked(self._client.load_collection, name, replica_number=replicas, _async=not wait)
 
     def drop(self, name: str) -> None:
         """Drop a collection with all that is in it."""
@@ -253,7 +254,7 @@ class Server:
         try:
             return self._asked(work, name, **kwargs)
         except StoreError as error:
-            if getattr(error.__cause__, "code", None) != _NOT_LOADED:
+            if getattr(error.__cause__, "code", None) not in _NOT_LOADED:
                 raise
         self.load(name)
         return self._asked(work, name, **kwargs)
