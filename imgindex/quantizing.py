@@ -88,7 +88,10 @@ def quantize(
     learned, compared = np.split(sample, [min(_LEARNED, len(sample) // 3)])
     try:
         small = eight_bits(
-            path.read_bytes(), lambda one: embed.outputs(one, learned), name=name, progress=progress
+            path.read_bytes(),
+            lambda one: embed.outputs(one, learned, EIGHT),
+            name=name,
+            progress=progress,
         )
     except ImgindexError:
         raise

@@ -8,6 +8,7 @@ without knowing the classes, are compared with them.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import sys
 from dataclasses import dataclass
@@ -305,8 +306,9 @@ def main(  # noqa: PLR0913 - one parameter an option
         raise typer.Exit(SKIPPED)
 
 
-if __name__ == "__main__":
-    if hasattr(sys.stdout, "reconfigure"):
+def program() -> None:
+    """Read the arguments and measure."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
         # Names that are not UTF-8 go out as the bytes they are.
         sys.stdout.reconfigure(errors="surrogateescape")
     app = typer.Typer(
@@ -317,3 +319,7 @@ if __name__ == "__main__":
     )
     app.command(help=__doc__)(main)
     app()
+
+
+if __name__ == "__main__":
+    program()

@@ -376,6 +376,8 @@ def test_who_is_refused_late_is_not_asked_for_the_token_again(
     with served(tmp_path / "library", tmp_path / "log", *options) as service:
         page.route("**/v1/status", lambda route: late.append((route, route.fetch())), times=1)
         page.goto(service.url)
+        while not late:
+            page.wait_for_timeout(50)
         asked = page.get_by_role("dialog", name="This library asks for a token")
         asked.get_by_label("Token").fill("correct-horse-battery-staple")
         with page.expect_response("**/v1/events"):

@@ -10,11 +10,12 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import command
 import pytest
+from command import Ran
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,21 +29,6 @@ IMGINDEX = Path(sys.executable).with_name("imgindex")
 needs_photos = pytest.mark.skipif(
     not PHOTOS.is_dir(), reason="needs ../shared/photos, sample pictures that are not kept here"
 )
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: bytes
-    err: str
-
-    @property
-    def text(self) -> str:
-        return self.out.decode()
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 def run(
@@ -245,13 +231,13 @@ def test_without_a_model_index_names_the_three_ways(tmp_path: Path) -> None:
 def test_errors_are_one_line_and_a_code(
     arguments: list[str], code: int, says: str, tmp_path: Path
 ) -> None:
-    ran = run(*arguments, home=tmp_path, code=code)
+    ran = command.run(*arguments, code=code, environ={"IMGINDEX_HOME": str(tmp_path)})
     assert says in ran.err
     assert ran.out == b""
     assert "Traceback" not in ran.err
 
 
-def test_every_command_has_json_and_an_example(tmp_path: Path) -> None:
+def test_every_command_has_json_and_an_example() -> None:
     names = ["index", "watch", "search", "explain", "features", "cluster"]
     names += ["export", "map", "status", "verify", "copy"]
     names += [f"model {name}" for name in ("list", "info", "pull", "import", "quantize")]
@@ -259,11 +245,11 @@ def test_every_command_has_json_and_an_example(tmp_path: Path) -> None:
     names += [f"groups {name}" for name in ("form", "merge", "decisions", "forget")]
     names += ["duplicates", "duplicates not", "bursts", "serve"]
     ways: tuple[list[str], ...] = ([], ["model"], ["groups"], ["duplicates"])
-    listed = "".join(run(*way, "--help", home=tmp_path).text for way in ways)
+    listed = "".join(command.run(*way, "--help").text for way in ways)
     commands = set(re.findall(r"^  (\w+) +[A-Z]", listed, re.MULTILINE)) - {"QUERY"}
     assert commands == {name.split()[-1] for name in names} | {"model", "groups"}
     for name in names:
-        shown = run(*name.split(), "--help", home=tmp_path).text
+        shown = command.run(*name.split(), "--help").text
         assert "--json" in shown or name == "serve", name  # which serves JSON
         assert f"imgindex {name}" in shown, name
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import command
 import demo_pictures
+import evaluate as script
 import measures
 import numpy as np
 import pictures
@@ -152,16 +150,10 @@ def test_agreement_where_all_is_noise() -> None:
     assert (found.ari, found.ami_grouped, found.ari_grouped) == (0.0, None, None)
 
 
-def evaluate(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[bytes]:
-    done = subprocess.run(
-        [sys.executable, ROOT / "scripts/evaluate.py", *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == code, (done.returncode, done.stderr.decode(), done.stdout.decode())
-    assert b"Traceback" not in done.stderr
-    return done
+def evaluate(*arguments: str | Path, code: int = 0) -> command.Ran:
+    ran = command.run(*arguments, code=code, program=script.program)
+    assert "Traceback" not in ran.err
+    return ran
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +183,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_figure_of_a_small_tree(tree: Path, model_file: Path, tmp_path: Path) -> None:
     asked = (tree, "--model", "untrained", "-m", model_file, "-L", tmp_path / "new/kept", "--json")
-    told: dict[str, Any] = json.loads(evaluate(*asked, code=3).stdout)
+    told: dict[str, Any] = evaluate(*asked, code=3).json
     assert list(told) == SUMMARY
     assert told["folder"] == str(tree)
     counts = ("pictures", "classes", "alone", "ambiguous", "loose")
@@ -223,7 +215,7 @@ def test_every_figure_of_a_small_tree(tree: Path, model_file: Path, tmp_path: Pa
     gained = second["precision_at_10"] - first["precision_at_10"]
     assert second["over_first"] == pytest.approx(gained)
 
-    again = json.loads(evaluate(*asked, code=3).stdout)
+    again = evaluate(*asked, code=3).json
     for one in (*told["models"], *again["models"]):
         one["images_per_second"] = None
     assert again == told
@@ -233,22 +225,22 @@ def test_what_is_kept_is_not_embedded_again(tree: Path, model_file: Path, tmp_pa
     mine = shutil.copytree(tree, tmp_path / "mine")
     (mine / "balloons/broken.png").unlink()
     asked = ("--model", model_file, "--library", tmp_path / "kept", "--json")
-    assert json.loads(evaluate(mine, *asked).stdout)["models"][0]["images_per_second"]
+    assert evaluate(mine, *asked).json["models"][0]["images_per_second"]
     shutil.rmtree(mine / "night")
     (mine / "also loose, but known.png").unlink()
-    told = json.loads(evaluate(mine, *asked).stdout)
+    told = evaluate(mine, *asked).json
     assert (told["pictures"], told["classes"]) == (14, 3)  # the night among the bricks is one now
     assert told["models"][0]["images_per_second"] is None
     # Another folder does not mix with the first.
     other = shutil.copytree(mine / "balloons", tmp_path / "other/balloons").parent
     shutil.copytree(mine / "town", other / "town")
-    assert json.loads(evaluate(other, *asked).stdout)["pictures"] == 13
+    assert evaluate(other, *asked).json["pictures"] == 13
 
 
 def test_tables_for_a_person(tree: Path, model_file: Path) -> None:
     done = evaluate(tree, "-m", model_file, "-m", model_file, "--classes", code=3)
-    assert done.stderr == b""
-    told = done.stdout.decode()
+    assert done.err == ""
+    told = done.text
     assert told.startswith("19 pictures in 4 classes\n1 picture without another in the class")
     assert "P@10 by chance 0.278, without a mistake 0.500\n" in told
     for title in ("search", "share found", "any found", "groups", "class"):
@@ -256,12 +248,12 @@ def test_tables_for_a_person(tree: Path, model_file: Path) -> None:
     assert told.count("+0.000 to +0.000") == 1  # the second against the first, which is the same
     assert f"\n{Path('town/bricks')} " in told
     assert "1 file skipped:\n" in told
-    assert "\n\nclass " not in evaluate(tree, "-m", model_file, code=3).stdout.decode()
+    assert "\n\nclass " not in evaluate(tree, "-m", model_file, code=3).text
 
 
 def test_denser_groups_are_told(tree: Path, model_file: Path) -> None:
     asked = (tree, "-m", model_file, "--min-cluster-size", "2", "--min-samples", "1", "--json")
-    told = json.loads(evaluate(*asked, code=3).stdout)
+    told = evaluate(*asked, code=3).json
     assert (told["min_cluster_size"], told["min_samples"]) == (2, 1)
     assert told["models"][0]["grouping"]["groups"] >= 2
 
@@ -269,8 +261,8 @@ def test_denser_groups_are_told(tree: Path, model_file: Path) -> None:
 def test_errors_are_told_in_a_line(tree: Path, model_file: Path, tmp_path: Path) -> None:
     def refused(*arguments: str | Path, code: int = 1) -> str:
         done = evaluate(*arguments, "--json", code=code)
-        assert done.stdout == b""
-        return done.stderr.decode()
+        assert done.out == b""
+        return done.err
 
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -293,7 +285,7 @@ def test_errors_are_told_in_a_line(tree: Path, model_file: Path, tmp_path: Path)
     not PHOTOS.is_dir(), reason="needs ../shared/photos, sample pictures that are not kept here"
 )
 def test_real_photos(model_file: Path) -> None:
-    told = json.loads(evaluate(PHOTOS, "-m", model_file, "--json").stdout)
+    told = evaluate(PHOTOS, "-m", model_file, "--json").json
     assert (told["pictures"], told["classes"], told["best"]) == (1035, 44, 1)
     (one,) = told["models"]
     low, high = one["precision_at_10_interval"]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import json
-import os
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import command
 import numpy as np
 import onnx
 import pytest
@@ -58,11 +56,8 @@ def opened(model: Path | str) -> Library:
     return Library("memory:", model=model, device="cpu")
 
 
-def run(*arguments: str | Path, at: Path) -> subprocess.CompletedProcess[str]:
-    environ = {**os.environ, "IMGINDEX_HOME": str(at / "home")}
-    return subprocess.run(
-        [IMGINDEX, *arguments], cwd=at, env=environ, capture_output=True, text=True, check=False
-    )
+def run(*arguments: str | Path, at: Path) -> command.Ran:
+    return command.run(*arguments, at=at, code=None, environ={"IMGINDEX_HOME": str(at / "home")})
 
 
 def convolved(maps: NDArray[Any], kernel: NDArray[Any], bias: NDArray[Any]) -> Any:
@@ -174,16 +169,16 @@ def test_the_library_s_model_is_taken_unless_another_is_named(
         library.add(folder / "0.png")
     picture = folder / "1.png"
     named = run("features", picture, "-L", "lib", "-m", other_model_file, "--json", at=tmp_path)
-    assert json.loads(named.stdout)["model"] == "other"
+    assert named.json["model"] == "other"
     # The library's model is looked for among those installed, which are none here.
     told = run("features", picture, "-L", "lib", "--json", at=tmp_path)
-    assert told.returncode == 1
-    assert "the library was built with tiny" in told.stderr
+    assert told.code == 1
+    assert "the library was built with tiny" in told.err
     installed = tmp_path / "home/models/tiny.onnx"
     installed.parent.mkdir(parents=True)
     installed.write_bytes(model_file.read_bytes())
     own = run("explain", picture, folder / "0.png", "-L", "lib", "--json", at=tmp_path)
-    assert json.loads(own.stdout)["model"] == "tiny"
+    assert own.json["model"] == "tiny"
 
 
 @pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
@@ -283,13 +278,11 @@ def test_other_poolings_show_similarity_and_say_so(
     assert all(place.a == place.b for place in itself.places)
     pair = (folder / "0.png", folder / "1.png")
     told = run("explain", *pair, "-m", model, "-o", "sheet.png", at=tmp_path)
-    wrote, note = told.stderr.splitlines()
+    wrote, note = told.err.splitlines()
     assert wrote == f"wrote {tmp_path / 'sheet.png'}"
     assert "no plain mean" in note
-    assert told.stdout.startswith(
-        f"cosine {found.score:.4f} by toy; places of block3_conv3\nplace "
-    )
-    assert len(told.stdout.splitlines()) == 2 + len(found.places)
+    assert told.text.startswith(f"cosine {found.score:.4f} by toy; places of block3_conv3\nplace ")
+    assert len(told.text.splitlines()) == 2 + len(found.places)
 
 
 def test_a_projection_behind_the_mean_is_not_taken_for_it(folder: Path, tmp_path: Path) -> None:
@@ -447,7 +440,7 @@ def test_a_picture_in_which_nothing_is_found(folder: Path, tmp_path: Path) -> No
         for options in ({"top": 3}, {"overlay": True}, {}):
             library.save_features(shown, tmp_path / "s.png", force=True, **options)
     told = run("features", folder / "0.png", "-m", model, at=tmp_path)
-    assert "256 of them silent" in told.stdout
+    assert "256 of them silent" in told.text
 
 
 def test_single_maps_are_coloured_from_nothing_to_their_maximum() -> None:
@@ -547,7 +540,7 @@ def test_real_photos_on_real_sheets(tmp_path: Path) -> None:
         *("-o", "maps.png", "--json"),
         at=tmp_path,
     )
-    record = json.loads(told.stdout)
+    record = told.json
     assert list(record) == ["picture", "model", "layer", "shape", "file", "channels"]
     assert record["shape"] == [256, 56, 56]
     assert len(record["channels"]) == 16
@@ -555,15 +548,13 @@ def test_real_photos_on_real_sheets(tmp_path: Path) -> None:
     assert record["file"] == str(tmp_path / "maps.png")
     assert read(record["file"]).std() > 30
     told = run("features", photos[0], "-m", "untrained", "--all", "-o", "m.png", at=tmp_path)
-    assert told.returncode == 0
+    assert told.code == 0
     names = [f"m-block{block}.png" for block in range(1, 6)]
-    assert told.stderr.split() == [
-        word for name in names for word in ("wrote", str(tmp_path / name))
-    ]
+    assert told.err.split() == [word for name in names for word in ("wrote", str(tmp_path / name))]
     for name in names:
         assert min(read(tmp_path / name).shape[:2]) > 900
     told = run("explain", *photos, "-m", "untrained", "-o", "two.png", "--json", at=tmp_path)
-    record = json.loads(told.stdout)
+    record = told.json
     assert list(record) == ["a", "b", "score", "model", "layer", "exact", "places", "file"]
     assert (record["layer"], record["exact"]) == ("block5_pool", True)
     assert 0.5 < record["score"] < 1
@@ -639,9 +630,9 @@ def test_errors_are_one_line_and_a_code(
         (tmp_path / f"{seed}.png").write_bytes(png(scene(seed)))
     (tmp_path / "note.txt").write_text("hello")
     told = run(*arguments, "--model", model_file, at=tmp_path)
-    assert (told.returncode, told.stdout) == (code, ""), told.stderr
-    assert says in told.stderr
-    assert "Traceback" not in told.stderr
+    assert (told.code, told.out) == (code, b""), told.err
+    assert says in told.err
+    assert "Traceback" not in told.err
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
         *("0.png", "1.png", "note.txt"),
     ]
@@ -649,9 +640,9 @@ def test_errors_are_one_line_and_a_code(
 
 def test_without_a_library_and_a_model_the_ways_are_named(folder: Path, tmp_path: Path) -> None:
     told = run("features", folder / "0.png", at=tmp_path)
-    assert told.returncode == 1
+    assert told.code == 1
     for way in ("imgindex model pull", "imgindex model import", "--model untrained"):
-        assert way in told.stderr
+        assert way in told.err
 
 
 def test_ids_of_pictures_whose_files_are_gone(
@@ -794,7 +785,7 @@ def test_settings_out_of_range(folder: Path, tmp_path: Path, model_file: Path) -
 
 
 def test_info_reads_like_a_summary(tmp_path: Path, model_file: Path) -> None:
-    told = run("model", "info", model_file, at=tmp_path).stdout
+    told = run("model", "info", model_file, at=tmp_path).text
     rows = [line.split("  ") for line in told.partition("\n\n")[2].splitlines()]
     names = [row[0] for row in rows]
     assert names[:3] == ["layer", "image", "block1_conv1"]
@@ -805,5 +796,5 @@ def test_info_reads_like_a_summary(tmp_path: Path, model_file: Path) -> None:
     assert told.splitlines()[-1].startswith(
         "1,735,488 parameters in 7 layers, as float32; the file"
     )
-    said = json.loads(run("model", "info", model_file, "--json", at=tmp_path).stdout)
+    said = run("model", "info", model_file, "--json", at=tmp_path).json
     assert said["layers"][0] == {"name": "block1_conv1", "shape": [64, 32, 32], "parameters": 1792}

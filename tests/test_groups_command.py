@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import command
 import numpy as np
 import pytest
 from pictures import png, scene
@@ -41,16 +40,8 @@ def place(tmp_path: Path, model_file: Path) -> Path:
 
 
 def run(place: Path, *arguments: str, code: int = 0) -> str:
-    done = subprocess.run(
-        [IMGINDEX, *arguments],
-        cwd=place,
-        env={**os.environ, "IMGINDEX_LIBRARY": "lib"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, (done.returncode, done.stderr)
-    return done.stdout or done.stderr
+    ran = command.run(*arguments, at=place, code=code, environ={"IMGINDEX_LIBRARY": "lib"})
+    return ran.text or ran.err
 
 
 def sizes(place: Path) -> dict[int, int]:

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import command
 import numpy as np
 import pytest
 from pictures import png, scene
@@ -392,16 +392,8 @@ def test_what_came_since_what_is_gone_and_no_groups(tmp_path: Path, model_file: 
 
 
 def run(place: Path, *arguments: str | Path, code: int = 0) -> tuple[str, str]:
-    done = subprocess.run(
-        [IMGINDEX, *arguments],
-        cwd=place,
-        env={**os.environ, "IMGINDEX_LIBRARY": "lib"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, (done.returncode, done.stderr)
-    return done.stdout, done.stderr
+    ran = command.run(*arguments, at=place, code=code, environ={"IMGINDEX_LIBRARY": "lib"})
+    return ran.text, ran.err
 
 
 def test_the_command(place: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import subprocess
@@ -11,15 +10,14 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
-from unittest import mock
 
 import pytest
+from command import run
 from pictures import png, scene
 from PIL import Image
 from served import inside
 
 from imgindex import Library
-from imgindex.cli import main
 from imgindex.records import Where
 
 if TYPE_CHECKING:
@@ -105,20 +103,6 @@ def originals(photos: Path) -> list[Path]:
     return [photos / FOLDERS[at % 4] / name for at, name in enumerate(NAMES)]
 
 
-def run(*words: str) -> bytes:
-    """What a command writes into a pipe; in this process, as starting one takes a second."""
-    out = io.TextIOWrapper(io.BytesIO())
-    with (
-        mock.patch.object(sys, "argv", ["imgindex", *words]),
-        mock.patch.object(sys, "stdout", out),
-        pytest.raises(SystemExit) as ended,
-    ):
-        main()
-    assert ended.value.code == 0
-    out.flush()
-    return out.buffer.getvalue()
-
-
 def test_a_second_run_knows_every_file(library: Library, photos: Path) -> None:
     report = library.add([photos])
     assert (report.unchanged, report.added, report.removed) == (len(NAMES) + 2, 0, 0)
@@ -146,11 +130,11 @@ def test_a_folder_of_any_name_filters(library: Library, photos: Path, at: int) -
 
 def test_commands_take_and_give_them(photos: Path, place: str) -> None:
     for path in originals(photos):
-        assert run("search", str(path), "-k", "1", "--paths", "-0", "-L", place) == (
+        assert run("search", str(path), "-k", "1", "--paths", "-0", "-L", place).out == (
             os.fsencode(path) + b"\0"
         )
     for path in originals(photos)[::4]:
-        found = json.loads(run("search", str(path), "-k", "1", "--json", "-L", place))
+        found = run("search", str(path), "-k", "1", "--json", "-L", place).json
         assert found["matches"][0]["path"] == str(path)
 
 
@@ -158,9 +142,9 @@ def test_a_name_like_an_option_is_a_name_behind_two_dashes(
     photos: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(photos / FOLDERS[10 % 4])
-    assert b"-rf.png" in run("search", "-k", "1", "-L", place, "--", "-rf.png")
+    assert b"-rf.png" in run("search", "-k", "1", "-L", place, "--", "-rf.png").out
     monkeypatch.chdir(photos)
-    told = json.loads(run("index", "--json", "-L", place, "--", "- x"))
+    told = run("index", "--json", "-L", place, "--", "- x").json
     assert told["unchanged"] == len(originals(photos)[3::4])
 
 
@@ -213,10 +197,10 @@ def test_copies_are_planned_and_put_aside_by_name(
     with Library(tmp_path / "library", model=model_file, device="cpu") as library:
         library.add([folder])
     place = ("-L", str(tmp_path / "library"))
-    listed = run("duplicates", "--keep-best", "--list", "-0", *place).split(b"\0")[:-1]
+    listed = run("duplicates", "--keep-best", "--list", "-0", *place).out.split(b"\0")[:-1]
     assert {os.fsdecode(one) for one in listed} == copies
-    script = run("duplicates", "--keep-best", "--script", *place)
-    told = json.loads(run("duplicates", "--keep-best", "--move-to", str(aside), "--json", *place))
+    script = run("duplicates", "--keep-best", "--script", *place).out
+    told = run("duplicates", "--keep-best", "--move-to", str(aside), "--json", *place).json
     assert {one["path"] for one in told["plan"]["moves"]} == copies
     assert all(Path(one).exists() for one in copies)  # nothing was moved
 

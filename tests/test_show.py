@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import command
 import pytest
 from pictures import png, scene
 
@@ -39,17 +40,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, model_file: Path) -> Path:
     return place
 
 
-def run(
-    place: Path, *arguments: str | Path, send: bytes | None = None, **environ: str
-) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [IMGINDEX, *arguments],
-        cwd=place,
-        env={**os.environ, "IMGINDEX_LIBRARY": "lib", **environ},
-        input=send,
-        capture_output=True,
-        check=False,
-    )
+def run(place: Path, *arguments: str | Path, send: bytes = b"", **environ: str) -> command.Ran:
+    environ = {"IMGINDEX_LIBRARY": "lib", **environ}
+    return command.run(*arguments, at=place, code=None, send=send, environ=environ)
 
 
 def on_terminal(place: Path, *arguments: str) -> str:
@@ -89,8 +82,8 @@ def test_pipes_get_names_as_they_are_whatever_the_locale(place: Path, locale: st
         place, "search", "photos/plain.png", "--paths", "-0",
         LC_ALL=locale, PYTHONCOERCECLOCALE="0", PYTHONUTF8="0",
     )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    names = [os.path.basename(path) for path in ran.stdout.split(b"\0")]  # noqa: PTH119 - bytes
+    assert ran.code == 0, ran.err
+    names = [os.path.basename(path) for path in ran.out.split(b"\0")]  # noqa: PTH119 - bytes
     assert ODD.encode() in names
 
 
@@ -141,7 +134,7 @@ def test_queries_are_lines_whatever_ends_them(place: Path, text: bytes) -> None:
         run(place, "search", "--batch", "-", send=text),
         run(place, "search", "--batch", "queries"),
     ):
-        answers = [json.loads(line) for line in ran.stdout.splitlines()]
+        answers = [json.loads(line) for line in ran.out.splitlines()]
         assert [answer["query"] for answer in answers] == ["photos/plain.png", "photos/nosuch.png"]
         assert ["error" in answer for answer in answers] == [False, True]
 
@@ -151,15 +144,15 @@ def test_queries_are_lines_whatever_ends_them(place: Path, text: bytes) -> None:
 )
 def test_a_batch_has_one_shape(place: Path, option: list[str]) -> None:
     ran = run(place, "search", "--batch", "-", *option, send=b"")
-    assert ran.returncode == 2
-    assert b"--batch writes JSON Lines" in ran.stderr
+    assert ran.code == 2
+    assert "--batch writes JSON Lines" in ran.err
 
 
 def test_a_library_without_a_model_has_a_status(tmp_path: Path) -> None:
     from imgindex.store import open_store
 
     open_store(tmp_path / "lib", create=True).close()
-    shown = run(tmp_path, "status").stdout.decode()
+    shown = run(tmp_path, "status").text
     assert "none yet" in shown
     assert "None" not in shown
 
@@ -171,8 +164,8 @@ def test_verify_names_damage_that_ends_the_check(
         library.add([place / "photos"])
     (tmp_path / "lib" / "vectors.f32").unlink()
     ran = run(tmp_path, "verify", "--json")
-    assert ran.returncode == 1
-    report = json.loads(ran.stdout)
+    assert ran.code == 1
+    report = ran.json
     assert report["ok"] is False
     assert "vectors.f32" in report["problems"][0]
 
@@ -212,13 +205,13 @@ def test_control_characters_are_spelled_out(make: Callable[[], str], shown: str)
 )
 def test_one_way_to_choose_the_resolution(place: Path, options: list[str]) -> None:
     ran = run(place, "cluster", *options)
-    assert ran.returncode == 2
-    assert b"choose one of" in ran.stderr
+    assert ran.code == 2
+    assert "choose one of" in ran.err
 
 
 def test_coarser_and_finer_need_groups_to_begin_with(place: Path) -> None:
     ran = run(place, "cluster", "--finer")
-    assert ran.returncode == 1
-    assert b"imgindex cluster" in ran.stderr
+    assert ran.code == 1
+    assert "imgindex cluster" in ran.err
     run(place, "cluster", "--min-cluster-size", "2", "--min-samples", "1")
-    assert run(place, "cluster", "--coarser", "--json").returncode == 0
+    assert run(place, "cluster", "--coarser", "--json").code == 0
