@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from command import run
 from milvus_server import running
 from served import served
 
@@ -52,6 +53,14 @@ def shell(command: str, place: Path, home: str = "home") -> str:
     return done.stdout.decode().replace("\r\n", "\n")
 
 
+@pytest.fixture
+def few(place: Path, tmp_path: Path) -> Path:
+    """A home whose library has some of the pictures."""
+    if not (place / "few").exists():
+        shell("imgindex index demo/sea demo/night --model untrained", place, "few")
+    return shutil.copytree(place / "few", tmp_path / "home")
+
+
 def plain(text: str, folder: str) -> str:
     """Leave out what differs between machines: places, times, last digits, order of equals."""
     text = re.sub(r"/home/ada/\.local/share/imgindex", "HOME", text)
@@ -74,12 +83,11 @@ def test_the_examples_do_what_they_show(place: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-def test_the_service_answers_as_it_shows(place: Path, tmp_path: Path) -> None:
+def test_the_service_answers_as_it_shows(place: Path, few: Path, tmp_path: Path) -> None:
     (block,) = re.findall(r"<!-- serve -->\n```console\n(.*?)```", README, re.DOTALL)
     commands = re.findall(r"^\$ (.*)\n(.*)\n", block, re.MULTILINE)
     assert len(commands) == 3
-    shell("imgindex index demo/sea demo/night --model untrained", place, "served")
-    with served(place / "served/library", tmp_path / "log") as service:
+    with served(few / "library", tmp_path / "log") as service:
         for command, shown in commands:
             told = shell(command.replace("http://127.0.0.1:8765", service.url), place)
             assert plain(told.rstrip("\n"), str(place)) == plain(shown, str(place)), command
@@ -128,25 +136,22 @@ def test_the_python_example_runs(place: Path) -> None:
     assert len(json.loads((place / "demo-groups.json").read_bytes())["groups"]) == 2
 
 
-def test_the_table_of_commands_is_whole(place: Path) -> None:
+def test_the_table_of_commands_is_whole() -> None:
     table = re.findall(r"^\| `imgindex ([a-z ]+?)(?: [A-Z\[].*?)?` \|", README, re.MULTILINE)
-    listed = re.findall(r"^  (\w+) {2,}\w", shell("imgindex --help", place), re.MULTILINE)
+    listed = re.findall(r"^  (\w+) {2,}\w", run("--help").text, re.MULTILINE)
     assert {name.split()[0] for name in table} == set(listed)
     for parent in ("groups", "model", "duplicates"):
-        inner = re.findall(
-            r"^  (\w+) {2,}\w", shell(f"imgindex {parent} --help", place), re.MULTILINE
-        )
+        inner = re.findall(r"^  (\w+) {2,}\w", run(parent, "--help").text, re.MULTILINE)
         assert [name.split()[1] for name in table if name.startswith(parent + " ")] == inner
 
 
-def test_the_fields_of_json_are_those_in_the_table(place: Path) -> None:
+def test_the_fields_of_json_are_those_in_the_table(place: Path, few: Path) -> None:
     row = r"^\| `imgindex ([a-z ]+?)(?: [A-Z\[].*?)?` \|[^|]*\| ([^|]*) \|$"
     rows = dict(re.findall(row, README, re.MULTILINE))
 
     def fields(command: str) -> list[str]:
         return re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", rows[command]))
 
-    shell("imgindex index demo/sea demo/night --model untrained", place, "other")
     for command, arguments in (
         ("index", "demo/sea"),
         ("search", "demo/sea/sea-03.jpg"),
@@ -162,15 +167,16 @@ def test_the_fields_of_json_are_those_in_the_table(place: Path) -> None:
         ("map", "again.html"),
         ("status", ""),
         ("verify", ""),
-        ("copy", "other/library moved"),
+        ("copy", f"{few / 'library'} moved"),
     ):
-        told = json.loads(shell(f"imgindex {command} {arguments} --json", place, "other"))
+        words = f"{command} {arguments} --json".split()
+        told = run(*words, at=place, environ={"IMGINDEX_HOME": str(few)}).json
         assert list(told) == fields(command), command
 
 
-def test_every_option_that_readme_names_exists(place: Path) -> None:
+def test_every_option_that_readme_names_exists() -> None:
     names = [*re.findall(r"^\| `imgindex ([a-z ]+?)(?: [A-Z\[].*?)?` \|", README, re.MULTILINE)]
-    shown = "".join(shell(f"imgindex {name} --help", place) for name in names)
+    shown = "".join(run(*name.split(), "--help").text for name in names)
     prose = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
     for option in set(re.findall(r"`(--[a-z-]+)", prose)):
         assert option in shown, option
