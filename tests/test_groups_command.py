@@ -222,6 +222,7 @@ def test_a_library_of_an_older_format_is_grouped_on(heaps: Path) -> None:
             DROP TABLE twin;
             DROP TABLE examined;
             DROP TABLE sketch;
+            DROP TABLE seal;
             ALTER TABLE picture DROP COLUMN checksum;
             PRAGMA user_version = 2;
             """

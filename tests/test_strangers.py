@@ -367,8 +367,10 @@ def test_what_is_of_another_kind_than_its_column_is_named(library: Path, stateme
         db.executescript(statement)
         db.commit()
     with closing(LocalStore(library)) as store:
-        (line,) = store.verify(no_progress)
+        line, *changed = store.verify(no_progress)
         assert "2 rows of " in line
+        assert changed
+        assert all(one.endswith(" does not hold what was written") for one in changed)
 
 
 def test_a_setting_that_is_nested_without_end_is_damage(library: Path) -> None:

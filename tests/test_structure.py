@@ -50,7 +50,10 @@ DOORS = {
     "rawpy": {"pixels"},
     "pathspec": {"choosing"},
     "watchfiles": {"watching"},
-    "sqlite3": {"store/local", "store/database", "store/files", "store/groupings", "store/twins"}
+    "sqlite3": {
+        *("store/local", "store/database", "store/seals"),
+        *("store/files", "store/groupings", "store/twins"),
+    }
     | {"store/filters", "store/view", "store/pictures"},
     "hnswlib": {"store/hnsw", "duplicates/candidates"},
     "cv2": {"duplicates", "pixels/heat"},

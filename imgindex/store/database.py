@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -20,6 +20,7 @@ from imgindex.errors import (
 )
 
 from .schema import APPLICATION_ID, MIGRATIONS
+from .seals import Seals, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -49,6 +50,8 @@ _KINDS = {
     "BLOB": ("blob",),
 }
 
+_DERIVED = ("sketch", "examined", "twin")  # by looking for copies
+
 _REFERENCES = {
     "file": ("picture",),
     "sketch": ("picture",),
@@ -77,6 +80,7 @@ class Database:
             self._recognise()
             if self.outdated() and not self.writable:
                 self._take_along()
+            self._seals = Seals(self._connection)
         except BaseException:
             self._connection.close()
             raise
@@ -148,6 +152,8 @@ class Database:
                 self.put("generation", uuid.uuid4().hex)
             else:
                 then(db)
+            self._seals.renew()
+            self._seals.watch()
         if not self.writable:
             with self.reading() as db:
                 db.execute("PRAGMA query_only = ON")  # it would be lost
@@ -181,12 +187,16 @@ class Database:
             quietly: what the library tells is the same afterwards; see ``change``.
         """
         with self.reading() as db:
+            if not self.outdated():
+                self._seals.watch()
             db.execute("BEGIN IMMEDIATE")
             before = db.total_changes
+            self._seals.begin()
             try:
                 yield db
                 if not quietly and db.total_changes != before:
                     db.execute(_CHANGE)
+                self._seals.settle()
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:
@@ -238,17 +248,21 @@ class Database:
     def put(self, key: str, value: Any) -> None:
         """Keep a setting."""
         with self.reading() as db:
-            db.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (key, json.dumps(value)))
+            whole = nullcontext() if db.in_transaction else self.transaction(quietly=True)
+            with whole:
+                db.execute("INSERT OR REPLACE INTO setting VALUES (?, ?)", (key, json.dumps(value)))
 
     def problems(self) -> list[str]:
-        """What SQLite's own checks find, and columns that hold what is never put there."""
-        with self.reading() as db:
+        """What SQLite's own checks find, and what tables hold that was not written."""
+        with self.snapshot() as db:
             broken = [line[0] for line in db.execute("PRAGMA integrity_check") if line[0] != "ok"]
             astray = [
                 f"a row of {line[0]} points to nothing in {line[2]}"
                 for line in db.execute("PRAGMA foreign_key_check")
             ]
-        strange = [] if broken else self.mistyped()
+            strange = [] if broken else self.mistyped()
+            changed = [] if broken else self._seals.broken()
+        strange += [f"{table} does not hold what was written" for table in changed]
         return [f"{self.path}: {what}" for what in broken + astray + strange]
 
     def mistyped(self) -> list[str]:
@@ -259,8 +273,8 @@ class Database:
             for table, column, kind, optional in columns:
                 kinds = (*_KINDS.get(kind, ()), *(("null",) if optional else ()))
                 count = db.execute(
-                    f"SELECT count(*) FROM {_quoted(table)} "  # noqa: S608 - quoted
-                    f"WHERE typeof({_quoted(column)}) NOT IN ({','.join('?' * len(kinds))})",
+                    f"SELECT count(*) FROM {quoted(table)} "  # noqa: S608 - quoted
+                    f"WHERE typeof({quoted(column)}) NOT IN ({','.join('?' * len(kinds))})",
                     kinds,
                 ).fetchone()[0]
                 if count:
@@ -287,6 +301,24 @@ class Database:
                         f"DELETE FROM {table} WHERE grouping NOT IN (SELECT number FROM grouping)"  # noqa: S608 - constants
                     )
                 done.append(f"{self.path.name}: {len(astray):,} entries that pointed to nothing")
+        return done if self.mistyped() else done + self._reseal()
+
+    def _reseal(self) -> list[str]:
+        """Derive anew what tables do not hold as it was written, or go on with what they hold."""
+        done = []
+        with self.transaction() as db:
+            for table in self._seals.broken():
+                if table in _DERIVED:
+                    db.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
+                    db.execute("DELETE FROM examined")
+                    what = "emptied; imgindex duplicates looks for copies anew"
+                elif table == "file":
+                    db.execute("UPDATE file SET mtime_ns = -1")
+                    what = "each is read again by the next imgindex index"
+                else:
+                    what = "kept as it is, though not as it was written; it may be wrong in places"
+                self._seals.renew([table])
+                done.append(f"{self.path.name}: {table}: {what}")
         return done
 
     def close(self) -> None:
@@ -310,10 +342,6 @@ def _connected(address: str) -> sqlite3.Connection:
     return sqlite3.connect(
         address, uri=True, isolation_level=None, check_same_thread=False, timeout=_PATIENCE
     )
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def portions(values: Iterable[Any]) -> Iterator[tuple[str, list[Any]]]:

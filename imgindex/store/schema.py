@@ -99,5 +99,6 @@ MIGRATIONS = (
     """,
     """
     ALTER TABLE picture ADD COLUMN checksum INTEGER NOT NULL DEFAULT 0;  -- CRC-32 of its row
+    CREATE TABLE seal (name TEXT PRIMARY KEY, total INTEGER NOT NULL) WITHOUT ROWID;
     """,
 )
