@@ -664,7 +664,7 @@ def test_edits_of_photos_are_found_among_the_others(tmp_path: Path, model_file: 
     folder = tmp_path / "photos"
     folder.mkdir()
     source = tmp_path / "source"
-    for home in sorted(PHOTOS.glob("*/*"))[::4]:
+    for home in sorted(PHOTOS.glob("*/*"))[::6]:
         for photo in sorted(home.rglob("*.jpg"))[:12]:
             (source / home.name).mkdir(parents=True, exist_ok=True)
             shutil.copy(photo, source / home.name)

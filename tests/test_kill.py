@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PICTURES = 112
 BATCH = 16
-KILLS = 6
+KILLS = 5
 COMMAND = [sys.executable, "-c", "from imgindex.cli import main; main()"]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")

@@ -326,3 +326,40 @@ def test_a_database_that_names_a_file_elsewhere_is_refused(filled: Path) -> None
         store._db.put("vectors", "../vectors.f32")
     with opened(filled) as store, pytest.raises(LibraryDamagedError, match=r"\.\./vectors"):
         store.vectors()
+
+
+# What a crash left beside the database
+
+
+def test_a_damaged_log_costs_the_last_changes_and_no_more(tmp_path: Path) -> None:
+    """SQLite believes it up to the first frame whose checksum is wrong."""
+    batches, each, regions = 6, 5, 24
+    rows = unit(batches * each)
+
+    def put(store: LocalStore, first: int) -> None:
+        some = range(first, first + each)
+        files = [file(f"/p/{at}", at) for at in some]
+        store.add([picture(at) for at in some], rows[first : first + each], files)
+
+    with opened(tmp_path / "library", create=True) as store:
+        store.pin(PIN)
+        put(store, 0)
+    with opened(tmp_path / "library") as store:
+        for first in range(each, len(rows), each):
+            put(store, first)
+        killed = shutil.copytree(tmp_path / "library", tmp_path / "killed")
+    (killed / "library.sqlite-shm").unlink()
+    size = (killed / "library.sqlite-wal").stat().st_size
+    whole = {an_id(at): row for at, row in enumerate(rows)}
+    counts = set()
+    for region in range(regions):
+        copy = shutil.copytree(killed, tmp_path / f"copy{region}")
+        flip(copy / "library.sqlite-wal", size * region // regions)
+        with opened(copy) as store:
+            assert store.verify(no_progress) == []
+            ids, held = store.vectors()
+            assert set(ids) == {an_id(at) for at in range(len(ids))}
+            np.testing.assert_array_equal(held, np.stack([whole[one] for one in ids]))
+        counts.add(len(ids))
+    assert counts <= set(range(each, len(rows) + 1, each))
+    assert len(counts) > 2

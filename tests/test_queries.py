@@ -293,25 +293,27 @@ def test_a_list_begins_anew_unless_it_would_begin_the_same() -> None:
     assert kept(pages, "other") == []
 
 
-def test_pages_keep_so_many_hits_and_no_more() -> None:
+def test_pages_keep_so_many_hits_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgindex.pages._HITS", 10_000)
+    monkeypatch.setattr("imgindex.pages._LISTS", 320)
     pages = Pages()
-    many = [str(at) for at in range(600_000)]
+    many = [str(at) for at in range(6_000)]
     pages.keep("first", ranked(many))
     pages.keep("first", ranked(many))  # told twice, counted once
-    pages.keep("second", ranked(many[:300_000]))
-    assert len(kept(pages, "first")) == 600_000
+    pages.keep("second", ranked(many[:3_000]))
+    assert len(kept(pages, "first")) == 6_000
     pages.keep("first", ranked(many))
-    pages.keep("third", ranked(many[:200_000]))
+    pages.keep("third", ranked(many[:2_000]))
     assert kept(pages, "second") == []  # the oldest one is gone
-    assert len(kept(pages, "first")) == 600_000
-    pages.keep("long", ranked(map(str, range(1_200_000))))  # the newest stays, however long it is
-    assert len(kept(pages, "long")) == 1_200_000
+    assert len(kept(pages, "first")) == 6_000
+    pages.keep("long", ranked(map(str, range(12_000))))  # the newest stays, however long it is
+    assert len(kept(pages, "long")) == 12_000
     assert kept(pages, "first") == kept(pages, "third") == []
-    for number in range(33_000):
+    for number in range(330):
         pages.keep(str(number), ranked("a"))
         assert kept(pages, "0") == ["a"]  # what is asked for again stays
-    assert kept(pages, "2000") == ["a"]
-    assert kept(pages, "100") == []
+    assert kept(pages, "20") == ["a"]
+    assert kept(pages, "1") == []
 
 
 # Ids that are no files, rows as queries, and a search in steps

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PHOTOS = Path(__file__).parents[1] / "shared" / "photos"
 if not PHOTOS.is_dir():
     PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
-COUNT, MADE = 300, 60
+COUNT, MADE = 240, 60
 COMMAND = [sys.executable, "-c", "from imgindex.cli import main; main()"]
 
 
