@@ -265,7 +265,7 @@ def test_a_migration_keeps_what_is_there_and_shuts_out_older_programs(
         LocalStore(filled)
 
 
-@pytest.mark.parametrize("version", range(1, len(schema.MIGRATIONS)))
+@pytest.mark.parametrize("version", range(1, len(schema.MIGRATIONS) + 1))
 def test_libraries_of_older_formats_open_for_ever(tmp_path: Path, version: int) -> None:
     """Each was made by the imgindex of its time: 24 pictures, a copy, a broken file, 3 groups."""
     with tarfile.open(GOLDEN / f"library-{version}.tar.xz") as archive:
