@@ -21,7 +21,7 @@ pytestmark = [
 
 def test_a_disturbed_library_comes_out_whole(tmp_path: Path) -> None:
     kinds = [kind for kind in KINDS if kind != "damage"]
-    scenes = ("continue", "prune", "cluster", "migrate")
+    scenes = ("continue", "prune", "cluster", "export", "migrate")
     tally = torture(tmp_path, scenes=scenes, kinds=kinds, step=101, instants=1)
     assert tally.failures == []
     assert {scene for _, scene in tally.cases} >= {"continue", "prune", "migrate from 1"}
