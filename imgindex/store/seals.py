@@ -41,7 +41,6 @@ class Seals:
         """From now on every change of a row is noted; each has to be in a transaction."""
         if self._watching:
             return
-        self._watching = True
         self._db.execute("PRAGMA recursive_triggers = ON")  # for rows that are replaced
         self._db.create_function("noted", -1, self._note)
         for table in self._tables():
@@ -51,9 +50,10 @@ class Seals:
                     for side, sign in sides
                 )
                 self._db.execute(
-                    f"CREATE TEMP TRIGGER {quoted(f'{event} {table}')} "
+                    f"CREATE TEMP TRIGGER IF NOT EXISTS {quoted(f'{event} {table}')} "
                     f"AFTER {event} ON main.{quoted(table)} BEGIN {notes}; END"
                 )
+        self._watching = True
 
     def begin(self) -> None:
         """A transaction begins."""
