@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .errors import LibraryDamagedError, PictureError
 from .records import Skipped
+from .store import salvage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +34,7 @@ class Repaired:
 
 def repair(resources: Resources, progress: Progress) -> Repaired:
     """Mend a library; see ``Library.repair``."""
+    salvaged = salvage(resources.settings.library)
     store = resources.store()
     files: dict[str, list[str]] = {}
     for file in store.files():
@@ -56,4 +58,4 @@ def repair(resources: Resources, progress: Progress) -> Repaired:
         problems = store.verify(progress)
     except LibraryDamagedError as error:
         problems = [str(error)]
-    return Repaired(tuple(mended), tuple(lost), tuple(problems))
+    return Repaired((*salvaged, *mended), tuple(lost), tuple(problems))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # What they assert is told in full, too.
-pytest.register_assert_rewrite("served_library", "strangers")
+pytest.register_assert_rewrite("full_library", "served_library", "strangers")
 
 _LONG = ("test_readme", "test_commands", "test_kill", "test_torture", "test_watch")
 

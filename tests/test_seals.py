@@ -7,11 +7,9 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pictures import jpeg, png, scene
 
 from imgindex import Library
 from imgindex.errors import StoreError
@@ -21,34 +19,7 @@ from imgindex.store.seals import Seals
 if TYPE_CHECKING:
     from pathlib import Path
 
-TABLES = ("setting", "picture", "file", "grouping", "grouped", "member", "change", "decision")
-DERIVED = ("sketch", "examined", "twin")
-
-
-@pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory, model_file: Path) -> Path:
-    """A library in which every table has rows."""
-    place = tmp_path_factory.mktemp("full")
-    (place / "photos").mkdir()
-    chance = np.random.default_rng(0)
-    for at in range(24):
-        image = scene(at % 3, 60, 50)
-        image.paste(tuple(chance.integers(0, 256, 3).tolist()), (at, 3, at + 6, 9))
-        (place / "photos" / f"{at}.png").write_bytes(png(image))
-    (place / "photos/copy.jpg").write_bytes(jpeg(scene(0, 60, 50)))
-    (place / "photos/again.jpg").write_bytes(jpeg(scene(0, 60, 50), quality=70))
-    (place / "photos/broken.png").write_bytes(b"\x89PNG")
-    with Library(place / "library", model=model_file, device="cpu") as library:
-        library.add([place / "photos"])
-        library.duplicates()
-        for size in (4, 3):
-            library.cluster(min_cluster_size=size, min_samples=2, space="descriptor")
-        library.name_group(library.grouping().groups[0].id, "first")
-        assert library.verify() == []
-    with closing(sqlite3.connect(place / "library/library.sqlite")) as db:
-        for table in (*TABLES, *DERIVED):
-            assert db.execute(f"SELECT count(*) FROM {table}").fetchone()[0], table  # noqa: S608
-    return place
+pytest_plugins = ["full_library"]
 
 
 def changed(library: Path, table: str, change: str) -> None:
@@ -128,7 +99,7 @@ def test_files_are_read_again(full: Path, tmp_path: Path, model_file: Path) -> N
     with Library(library, model=model_file, device="cpu") as opened:
         told = opened.repair()
         assert told.mended == (
-            "library.sqlite: file: each is read again by the next imgindex index",
+            "library.sqlite: file: each file is read again by the next imgindex index",
         )
         assert told.problems == ()
         report = opened.add([full / "photos"])
@@ -139,13 +110,26 @@ def test_files_are_read_again(full: Path, tmp_path: Path, model_file: Path) -> N
         assert opened.verify() == []
 
 
+def test_a_picture_under_a_wrong_id_is_one_more_and_the_right_one_comes_back(
+    full: Path, tmp_path: Path, model_file: Path
+) -> None:
+    library = shutil.copytree(full / "library", tmp_path / "library")
+    changed(library, "picture", "id = upper(id) || 'a'")
+    with Library(library, model=model_file, device="cpu") as opened:
+        (told,) = opened.repair().mended
+        assert told == "library.sqlite: picture: each file is read again by the next imgindex index"
+        assert opened.verify() == []
+        assert opened.add([full / "photos"], prune=True).added == 1
+        with Library(full / "library") as sound:
+            assert opened.listing() == sound.listing()
+
+
 def test_what_nobody_can_know_is_kept_and_told(full: Path, tmp_path: Path) -> None:
     library = shutil.copytree(full / "library", tmp_path / "library")
-    changed(library, "picture", "width = width + 1")
+    changed(library, "decision", "name = x'61'")
     with Library(library) as opened:
-        told = opened.repair()
-        (line,) = told.mended
-        assert line.startswith("library.sqlite: picture: kept as it is, though not as it was wri")
+        (line,) = opened.repair().mended
+        assert line.startswith("library.sqlite: decision: kept as it is, though not as it was wr")
         assert opened.verify() == []
 
 

@@ -447,6 +447,34 @@ def test_uploads_hold_no_more_than_their_bound(made: Made) -> None:
                 kept.get(f"{at:032x}")
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_sent_picture_that_leaves_the_library_meanwhile_is_embedded(
+    own: Made, monkeypatch: pytest.MonkeyPatch, *, kept: bool
+) -> None:
+    name = own.id("kind0/0.jpg")
+    plain = Library.see
+
+    def see(self: Library, picture: Any) -> Any:
+        seen = plain(self, picture)
+        if self.paths([name]):  # it was recognised; somebody removes it now
+            self.remove([name])
+        return seen
+
+    monkeypatch.setattr(Library, "see", see)
+    data = own.data("kind0/0.jpg")
+    with changing(own) as opened:
+        client = opened.client
+        if kept:
+            upload = client.post("/v1/uploads", content=data).json()["id"]
+            answer = client.post("/v1/search", json={"terms": [{"upload": upload}]})
+        else:
+            answer = client.post("/v1/search/upload", content=data)
+        assert answer.status_code == 200, answer.text
+        matches = answer.json()["matches"]
+        assert matches
+        assert name not in {one["id"] for one in matches}
+
+
 def test_many_add_the_same_pictures_at_once(own: Made) -> None:
     new = [encoded(0, 300 + seed) for seed in range(6)]
 

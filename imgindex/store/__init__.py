@@ -11,7 +11,7 @@ from .base import Store, check_pin, remote, shown, within
 if TYPE_CHECKING:
     import os
 
-__all__ = ["Store", "check_pin", "open_store", "remote", "shown", "within"]
+__all__ = ["Store", "check_pin", "open_store", "remote", "salvage", "shown", "within"]
 
 
 def open_store(url: str | os.PathLike[str], *, create: bool = False) -> Store:
@@ -45,3 +45,23 @@ def open_store(url: str | os.PathLike[str], *, create: bool = False) -> Store:
     from .local import LocalStore
 
     return LocalStore(text, create=create)
+
+
+def salvage(url: str | os.PathLike[str]) -> list[str]:
+    """Write the database of a library anew if it is damaged, from what can be read of it.
+
+    Returns:
+        What was done, a line each; nothing for a sound one, and nothing on a server.
+
+    Raises:
+        LibraryBusyError: another process is writing to it.
+        LibraryDamagedError: too little can be read.
+        StoreError: anything else, a full disk for one.
+    """
+    text = str(url)
+    if "://" in text or text == "memory:":
+        return []
+    from .local import folder_of
+    from .salvage import written_anew
+
+    return written_anew(folder_of(text))

@@ -43,12 +43,7 @@ _COLUMNS = (
     "FROM sqlite_master AS m, pragma_table_info(m.name) AS c "
     "WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 )
-_KINDS = {
-    "INTEGER": ("integer",),
-    "REAL": ("real", "integer"),
-    "TEXT": ("text",),
-    "BLOB": ("blob",),
-}
+_KINDS = {"INTEGER": "'integer'", "REAL": "'real', 'integer'", "TEXT": "'text'", "BLOB": "'blob'"}
 
 _DERIVED = ("sketch", "examined", "twin")  # by looking for copies
 
@@ -70,9 +65,9 @@ class Database:
         """Open the file, or make an empty one; ``migrate`` comes next."""
         self.path = path
         self._turn = threading.RLock()
-        address, self.writable = _address(path)
+        place, self.writable = address(path)
         try:
-            self._connection = _connected(address)
+            self._connection = connected(place)
         except sqlite3.Error as error:
             raise StoreError(f"cannot open {path}: {error}") from error
         try:
@@ -95,7 +90,7 @@ class Database:
     def _take_along(self) -> None:
         """Go on with a copy in memory: an old library is read, though it cannot be migrated."""
         with self.reading() as db:
-            copy = _connected(":memory:")
+            copy = connected(":memory:")
             try:
                 db.backup(copy)
             except BaseException:
@@ -167,17 +162,8 @@ class Database:
             LibraryDamagedError: the file is not what SQLite wrote.
             StoreError: anything else, a full disk for one.
         """
-        with self._turn:
-            try:
-                yield self._connection
-            except sqlite3.ProgrammingError as error:
-                raise StoreError(f"the library of {self.path} is closed") from error
-            except sqlite3.OperationalError as error:
-                if "locked" in str(error) or "busy" in str(error):
-                    raise LibraryBusyError(f"{self.path} is in use: {error}; try again") from error
-                raise StoreError(f"{self.path}: {error}") from error
-            except sqlite3.DatabaseError as error:
-                raise self.damaged(error) from error
+        with self._turn, told(self.path):
+            yield self._connection
 
     @contextmanager
     def transaction(self, *, quietly: bool = False) -> Iterator[sqlite3.Connection]:
@@ -240,10 +226,7 @@ class Database:
 
     def damaged(self, what: object) -> LibraryDamagedError:
         """The error to raise for content that imgindex did not write."""
-        return LibraryDamagedError(
-            f"{self.path} is damaged ({what}); restore it from a backup, "
-            "or index into a new --library"
-        )
+        return damaged(self.path, what)
 
     def put(self, key: str, value: Any) -> None:
         """Keep a setting."""
@@ -267,27 +250,16 @@ class Database:
 
     def mistyped(self) -> list[str]:
         """What columns hold that is of no kind of theirs: SQLite lets any into any."""
-        found = []
         with self.reading() as db:
-            columns = db.execute(_COLUMNS).fetchall()
-            for table, column, kind, optional in columns:
-                kinds = (*_KINDS.get(kind, ()), *(("null",) if optional else ()))
-                count = db.execute(
-                    f"SELECT count(*) FROM {quoted(table)} "  # noqa: S608 - quoted
-                    f"WHERE typeof({quoted(column)}) NOT IN ({','.join('?' * len(kinds))})",
-                    kinds,
-                ).fetchone()[0]
-                if count:
-                    found.append(f"{count:,} rows of {table} hold no {kind} as their {column}")
-        return found
+            return [
+                f"{count:,} rows of {table} hold no {kind} as their {column}"
+                for table, column, kind, those in mistyped(db)
+                if (count := db.execute(f"SELECT count(*) {those}").fetchone()[0])
+            ]
 
     def mend(self) -> list[str]:
         """Mend what the tables say twice, and drop what points to nothing; what was done."""
         done = []
-        with self.transaction() as db:
-            if any(line[0] != "ok" for line in db.execute("PRAGMA integrity_check")):
-                db.execute("REINDEX")
-                done.append(f"{self.path.name}: its indexes")
         with self.transaction() as db:
             astray = db.execute("PRAGMA foreign_key_check").fetchall()
             if astray:
@@ -301,7 +273,7 @@ class Database:
                         f"DELETE FROM {table} WHERE grouping NOT IN (SELECT number FROM grouping)"  # noqa: S608 - constants
                     )
                 done.append(f"{self.path.name}: {len(astray):,} entries that pointed to nothing")
-        return done if self.mistyped() else done + self._reseal()
+        return done + self._reseal()
 
     def _reseal(self) -> list[str]:
         """Derive anew what tables do not hold as it was written, or go on with what they hold."""
@@ -312,9 +284,9 @@ class Database:
                     db.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
                     db.execute("DELETE FROM examined")
                     what = "emptied; imgindex duplicates looks for copies anew"
-                elif table == "file":
+                elif table in {"file", "picture"}:  # their ids may be wrong
                     db.execute("UPDATE file SET mtime_ns = -1")
-                    what = "each is read again by the next imgindex index"
+                    what = "each file is read again by the next imgindex index"
                 else:
                     what = "kept as it is, though not as it was written; it may be wrong in places"
                 self._seals.renew([table])
@@ -327,7 +299,7 @@ class Database:
             self._connection.close()
 
 
-def _address(path: Path) -> tuple[str, bool]:
+def address(path: Path) -> tuple[str, bool]:
     """The file as a URI, and whether it may be written: else SQLite must not expect to."""
     quoted = f"file:{quote(os.fsencode(path.absolute()))}"
     if os.access(path.parent, os.W_OK) and (os.access(path, os.W_OK) or not path.exists()):
@@ -338,10 +310,45 @@ def _address(path: Path) -> tuple[str, bool]:
     return f"{quoted}?mode=ro{whole}", False
 
 
-def _connected(address: str) -> sqlite3.Connection:
+def connected(place: str) -> sqlite3.Connection:
+    """A connection whose transactions are begun and ended by who uses it."""
     return sqlite3.connect(
-        address, uri=True, isolation_level=None, check_same_thread=False, timeout=_PATIENCE
+        place, uri=True, isolation_level=None, check_same_thread=False, timeout=_PATIENCE
     )
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Tell SQLite's errors as ours; see ``Database.reading``."""
+    try:
+        yield
+    except sqlite3.ProgrammingError as error:
+        raise StoreError(f"the library of {path} is closed") from error
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error) or "busy" in str(error):
+            raise LibraryBusyError(f"{path} is in use: {error}; try again") from error
+        raise StoreError(f"{path}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, what: object) -> LibraryDamagedError:
+    """The error to raise for content that imgindex did not write."""
+    return LibraryDamagedError(
+        f"{path} is damaged ({what}); restore it from a backup, or index into a new --library"
+    )
+
+
+def mistyped(db: sqlite3.Connection) -> Iterator[tuple[str, str, str, str]]:
+    """Of every column its table, its name, its type, and ``FROM ...`` of rows that have another."""
+    for table, column, kind, optional in db.execute(_COLUMNS).fetchall():
+        kinds = _KINDS.get(kind, "") + (", 'null'" if optional else "")
+        yield (
+            table,
+            column,
+            kind,
+            f"FROM {quoted(table)} WHERE typeof({quoted(column)}) NOT IN ({kinds})",
+        )
 
 
 def portions(values: Iterable[Any]) -> Iterator[tuple[str, list[Any]]]:

@@ -1,12 +1,18 @@
-"""Making a disk have what was written, names included."""
+"""Making a disk have what was written, names included; and being the only one who writes."""
 
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from imgindex.errors import LibraryBusyError, StoreError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from filelock import FileLock
 
 
 def sync(path: Path) -> None:
@@ -31,3 +37,34 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for one in new:
         sync_folder(one.parent)
+
+
+def lock_of(folder: Path) -> FileLock:
+    """The lock of whoever writes to a library, not held yet; not waited for."""
+    from filelock import FileLock  # brings asyncio along: not for those who only read
+
+    return FileLock(folder / "lock", timeout=0, thread_local=False)
+
+
+@contextmanager
+def holding(lock: FileLock, place: object) -> Iterator[None]:
+    """Hold the lock of the library at a place; may be nested.
+
+    Raises:
+        LibraryBusyError: another process holds it.
+        StoreError: nothing can be written there.
+    """
+    from filelock import Timeout
+
+    try:
+        lock.acquire()
+    except Timeout:
+        raise LibraryBusyError(
+            f"another process is writing to {place}; wait for it to end"
+        ) from None
+    except OSError as error:
+        raise StoreError(f"cannot write to {place}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        lock.release()

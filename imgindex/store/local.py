@@ -30,7 +30,7 @@ from imgindex.records import StoreStats
 
 from .base import check_pin
 from .database import PRESENT, Database, portions
-from .disk import make_folder
+from .disk import holding, lock_of, make_folder
 from .filters import passing_paths
 from .groupings import KeptGroupings
 from .growth import Growth
@@ -85,7 +85,7 @@ class LocalStore(Mending, KeptTwins, KeptGroupings):
             LibraryFormatError: the folder holds other things, or a newer imgindex wrote it.
             LibraryDamagedError: its files contradict each other.
         """
-        self._folder = Path(os.path.abspath(os.path.expanduser(folder)))  # noqa: PTH111 - Path's raises for unknown users
+        self._folder = folder_of(folder)
         self.url = str(self._folder)
         self._prepare(create=create)
         self._writer = threading.RLock()  # one writing thread, for as long as it writes
@@ -154,9 +154,7 @@ class LocalStore(Mending, KeptTwins, KeptGroupings):
 
     @cached_property
     def _lock(self) -> FileLock:
-        from filelock import FileLock  # brings asyncio along: not for those who only read
-
-        return FileLock(self._folder / "lock", timeout=0, thread_local=False)
+        return lock_of(self._folder)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -178,21 +176,8 @@ class LocalStore(Mending, KeptTwins, KeptGroupings):
 
     @contextmanager
     def _held(self) -> Iterator[None]:
-        from filelock import Timeout
-
-        with self._writer:
-            try:
-                self._lock.acquire()
-            except Timeout:
-                raise LibraryBusyError(
-                    f"another process is writing to {self.url}; wait for it to end"
-                ) from None
-            except OSError as error:
-                raise StoreError(f"cannot write to {self.url}: {error.strerror}") from error
-            try:
-                yield
-            finally:
-                self._lock.release()
+        with self._writer, holding(self._lock, self.url):
+            yield
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -484,3 +469,8 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:  # a temporary file of the writer
         return 0
+
+
+def folder_of(place: str | os.PathLike[str]) -> Path:
+    """The folder that a user means."""
+    return Path(os.path.abspath(os.path.expanduser(place)))  # noqa: PTH111 - Path's raises for unknown users

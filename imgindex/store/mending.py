@@ -98,9 +98,9 @@ class Mending(KeptPictures):
     ) -> tuple[list[str], list[str]]:
         """See ``Store.repair``."""
         with self._held():
-            mended = self._db.mend()
             if strange := self._db.mistyped():
                 raise self._db.damaged(strange[0])
+            mended = self._db.mend()
             if (file := self._vectors()) is None:
                 return mended, []
             bad = {name: row for row, name, _ in self._bad(progress)}

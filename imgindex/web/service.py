@@ -20,14 +20,14 @@ from .browse import Charts, Snapshots
 from .events import Broadcast, Event
 from .jobs import Jobs
 from .metrics import Metrics
-from .problems import no_picture, problem_of, too_busy
+from .problems import Problem, no_picture, problem_of, too_busy
 from .readers import Reader
 from .thumbnails import Thumbnails
 from .uploads import Uploads
 from .wishes import Wish, search_together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from imgindex import Library
     from imgindex.records import AddReport, Box, Features, Pixels, Rows, SearchResult
@@ -175,6 +175,23 @@ class Service:
                     await self.check_picture(picture)
             raise QueryError(found.error)
         return found
+
+    async def search_sent(
+        self, terms: Callable[[], Awaitable[Sequence[Term]]], wish: Wish
+    ) -> SearchResult | bytes:
+        """Answer a query with pictures that were sent; see ``search``.
+
+        Args:
+            terms: makes the terms; once more if a picture that was found in the library left it
+                before the search, as it is embedded then.
+            wish: see ``search``.
+        """
+        try:
+            return await self.search(await terms(), wish)
+        except Problem as problem:
+            if problem.body.type != no_picture("").body.type:
+                raise
+        return await self.search(await terms(), wish)
 
     def _reader(self, picture: str, wish: Wish) -> _Readings:
         """Who answers: for a later page whoever has the first one, else who has least to do."""

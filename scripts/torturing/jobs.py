@@ -95,6 +95,13 @@ def export(place: str, out: str) -> list[str]:
     return sorted(os.listdir(out))  # noqa: PTH208 - text
 
 
+def mend(place: str, model: str) -> list[int]:
+    """``imgindex verify --repair``."""
+    with Library(place, model=model, device="cpu") as opened:
+        done = opened.repair()
+    return [len(done.mended), len(done.lost), len(done.problems)]
+
+
 def migrate(place: str) -> bool:
     """Open a library, perhaps of an older format."""
     with closing(local.LocalStore(place)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tarfile
 from dataclasses import dataclass, field
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 GOLDEN = Path(__file__).parents[2] / "tests/golden"
 FORMATS = sorted(int(path.name[8:-7]) for path in GOLDEN.glob("library-*.tar.xz"))
-NAMES = ("index", "continue", "prune", "cluster", "export", "serve", "migrate")
+NAMES = ("index", "continue", "prune", "cluster", "export", "serve", "mend", "migrate")
+PAGE = 4096
 PICTURES, FIRST, LEFT = 40, 24, 14
 
 
@@ -99,6 +101,7 @@ class Theatre:
                     "cluster": self._cluster,
                     "export": self._export,
                     "serve": self._serve,
+                    "mend": self._mend,
                 }[name]()
                 made.append(self._rehearsed(scene))
         return made
@@ -186,6 +189,15 @@ class Theatre:
         some = self._folder / "served"
         draw(some, range(FIRST, PICTURES))
         return self._fill(scene, some)
+
+    def _mend(self) -> Scene:
+        """A library whose database lost its last third."""
+        scene = self._fill(
+            self._scene("mend", "mend", model=self._model), self._pictures, "cluster"
+        )
+        database = scene.before / "library/library.sqlite"
+        os.truncate(database, database.stat().st_size * 2 // 3 // PAGE * PAGE)
+        return scene
 
     def _migrate(self, version: int) -> Scene:
         scene = self._scene(f"migrate from {version}", "migrate")

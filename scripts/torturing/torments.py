@@ -110,10 +110,15 @@ class Torturer:
                 self._tally.notes["reader", "ended before"] += 1
                 continue
             seen = self._stage.do("look", scene.root, place=scene.library, known=str(scene.known))
-            wrong = seen.crash or (seen.error and f"a reader met {seen.error}: {seen.value}")
+            damaged = {"LibraryDamagedError"} if scene.job == "mend" else set[str]()
+            wrong = seen.crash or (
+                None
+                if seen.error in {None, *damaged}
+                else f"a reader met {seen.error}: {seen.value}"
+            )
             self._tally.case("reader", scene.name, at, wrong)
             other = self._stage.do("hold", scene.root, place=scene.library)
-            fine = {None, "LibraryBusyError", "LibraryNotFoundError"}
+            fine = {None, "LibraryBusyError", "LibraryNotFoundError", *damaged}
             wrong = other.crash or (
                 None if other.error in fine else f"a second writer met {other.error}: {other.value}"
             )
@@ -163,10 +168,9 @@ class Torturer:
         """What is wrong with a library after all; None if it is whole and can be gone on with."""
         if promised is None:
             promised = [one.path for one in power.read(self._log) if one.kind == "a"]
-        looks: list[Callable[[], str | None]] = [
-            lambda: self._judged(scene, promised),
-            lambda: self._gone_on(scene),
-        ]
+        looks: list[Callable[[], str | None]] = [lambda: self._gone_on(scene)]
+        if scene.job != "mend":  # till it is mended it is damaged
+            looks.insert(0, lambda: self._judged(scene, promised))
         return next(filter(None, (look() for look in looks)), None)
 
     def _judged(self, scene: Scene, promised: list[str]) -> str | None:

@@ -103,9 +103,11 @@ async def similar(request: Request, picture_id: PictureArgument) -> Json:
 )
 async def search(asked: SearchBody, service: Serving) -> Json:
     """Find what is like all of the pictures, and unlike those of negative weight."""
-    terms = await asyncio.gather(*(_term(service, term) for term in asked.terms))
-    wish = await wished(service, asked, asked.where)
-    return Json(await service.search(terms, wish))
+
+    async def terms() -> list[Term]:
+        return await asyncio.gather(*(_term(service, term) for term in asked.terms))
+
+    return Json(await service.search_sent(terms, await wished(service, asked, asked.where)))
 
 
 @router.post(
@@ -121,8 +123,11 @@ async def search_upload(request: Request, service: Serving) -> Json:
     wish = await wished(service, asked, asked)
     async with one_picture(request, service) as sent:
         name = await service.pool.run(content_id, sent.data)
-        term = await service.term_of(sent.data, name, box_of(asked.box))
-    return Json(await service.search([term], wish))
+
+        async def terms() -> list[Term]:
+            return [await service.term_of(sent.data, name, box_of(asked.box))]
+
+        return Json(await service.search_sent(terms, wish))
 
 
 @router.post(

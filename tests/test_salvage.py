@@ -1,0 +1,180 @@
+"""A database of which pages are lost is written anew from the others."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from full_library import DERIVED, TABLES
+
+from imgindex import Library
+from imgindex.errors import LibraryBusyError, LibraryDamagedError
+from imgindex.store import open_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest_plugins = ["full_library"]
+
+PAGE = 4096
+DATABASE = "library.sqlite"
+
+
+@pytest.fixture
+def own(full: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(full / "library", tmp_path / "library")
+
+
+def wipe(library: Path, page: int, size: int = PAGE) -> None:
+    with (library / DATABASE).open("r+b") as file:
+        file.seek(page * PAGE)
+        file.write(bytes(size))
+
+
+def tables(library: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows, but for the setting that is another one after every change."""
+    with closing(sqlite3.connect(library / DATABASE)) as db:
+        return {
+            table: sorted(db.execute(f"SELECT * FROM {table}").fetchall(), key=repr)  # noqa: S608
+            for table in (*TABLES, *DERIVED)
+        } | {"setting": db.execute("SELECT * FROM setting WHERE key <> 'change'").fetchall()}
+
+
+def pages_of(library: Path) -> dict[str, list[int]]:
+    """The pages of every table and index, from 0, as far as this SQLite can tell."""
+    with closing(sqlite3.connect(library / DATABASE)) as db:
+        roots = db.execute("SELECT name, rootpage FROM sqlite_master WHERE rootpage > 0")
+        return {name: [root - 1] for name, root in roots}
+
+
+def missing(told: tuple[str, ...]) -> set[str]:
+    """The tables of which something is said to be missing."""
+    first = told[0]
+    assert first.startswith(f"{DATABASE}: written anew, "), told
+    found = re.search("something is missing in ([a-z, ]+);", first)
+    assert found or "nothing is missing" in first
+    return set(found[1].split(", ")) if found else set()
+
+
+def test_whichever_page_is_lost_all_that_is_not_named_is_there(
+    full: Path, tmp_path: Path, model_file: Path
+) -> None:
+    before, count = tables(full / "library"), (full / "library" / DATABASE).stat().st_size // PAGE
+    with Library(full / "library") as sound:
+        files = {(one.path, one.id) for one in sound._resources.store().files()}
+    beyond = []
+    for page in range(count):
+        library = shutil.copytree(full / "library", tmp_path / str(page))
+        wipe(library, page)
+        with Library(library, model=model_file, device="cpu") as opened:
+            try:
+                told = opened.repair()
+            except LibraryDamagedError:
+                beyond.append(page)
+                continue
+            assert told.problems == ()
+            if not told.mended:  # nothing stood there
+                assert tables(library) == before
+                continue
+            after, gone = tables(library), missing(told.mended)
+            if "grouping" in gone:
+                gone |= {"grouped", "member"}
+            for table in set(TABLES) - gone - {"file"}:
+                assert after[table] == before[table], (page, table, told)
+            opened.add([full / "photos"])
+            assert {
+                (one.path, one.id) for one in opened._resources.store().files() if not one.missing
+            } == files
+            assert opened.verify() == []
+            found = opened.search(full / "photos/0.png", 3).matches
+            assert found[0].path == str(full / "photos/0.png")
+    # The schema is on the first page; what a library cannot do without is among the settings.
+    assert set(beyond) <= {0, *pages_of(full / "library")["setting"]}
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.8, 0.95])
+def test_a_database_of_which_the_end_is_lost(
+    own: Path, full: Path, model_file: Path, share: float
+) -> None:
+    path = own / DATABASE
+    os.truncate(path, int(path.stat().st_size * share))
+    with pytest.raises(LibraryDamagedError), closing(open_store(own)) as store:
+        store.files()
+    with Library(own, model=model_file, device="cpu") as opened:
+        told = opened.repair()
+        assert told.problems == ()
+        assert missing(told.mended)
+        opened.add([full / "photos"])
+        with Library(full / "library") as sound:
+            assert opened.listing() == sound.listing()
+        assert opened.verify() == []
+
+
+def test_the_damaged_file_is_kept(own: Path) -> None:
+    (page,) = pages_of(own)["file_of_picture"]
+    wipe(own, page)
+    damaged = (own / DATABASE).read_bytes()
+    with Library(own) as opened:
+        (line,) = opened.repair().mended
+    (kept,) = own.glob(f"{DATABASE}.damaged-*")
+    assert line == (
+        f"{DATABASE}: written anew, nothing is missing; the damaged one is kept as {kept.name}"
+    )
+    assert kept.read_bytes()[PAGE:] == damaged[PAGE:]
+    with Library(own) as opened:
+        assert opened.repair().mended == ()
+        assert opened.verify() == []
+
+
+def test_rows_of_another_type_are_left_behind(own: Path) -> None:
+    with closing(sqlite3.connect(own / DATABASE)) as db, db:
+        db.execute("UPDATE sketch SET pixels = 7 WHERE picture = 3")
+        db.execute("UPDATE change SET created = CAST(x'ff32' AS TEXT)")
+        db.execute("UPDATE change SET before = x'00' WHERE number = 1")
+    with Library(own) as opened:
+        told = opened.repair()
+        assert missing(told.mended) == {"sketch", "change"}
+        assert told.problems == ()
+        assert opened.duplicates().sets
+
+
+def test_whoever_reads_goes_on_reading(own: Path) -> None:
+    (page,) = pages_of(own)["sketch"]
+    wipe(own, page)
+    with closing(open_store(own)) as reader:
+        before = reader.files()
+        with Library(own) as opened:
+            opened.repair()
+        assert reader.files() == before
+        assert reader.verify(lambda *_: None) == []
+
+
+def test_nobody_else_writes_meanwhile(own: Path) -> None:
+    (page,) = pages_of(own)["sketch"]
+    wipe(own, page)
+    with (
+        closing(open_store(own)) as writer,
+        writer.writing(),
+        Library(own) as opened,
+        pytest.raises(LibraryBusyError),
+    ):
+        opened.repair()
+    assert not list(own.glob("*.damaged-*"))
+
+
+def test_what_a_stranger_put_in_the_place_of_a_table_is_not_read(own: Path) -> None:
+    with closing(sqlite3.connect(own / DATABASE)) as db:
+        db.create_function("seen", 0, lambda: pytest.fail("a view was read"))
+        db.execute("DROP TABLE change")
+        db.execute("CREATE VIEW change AS SELECT 1, 'now', seen(), '[]', '[]'")
+        db.commit()
+    (page,) = pages_of(own)["sketch"]
+    wipe(own, page)
+    with Library(own) as opened:
+        assert "change" in missing(opened.repair().mended)
+        assert opened.verify() == []
