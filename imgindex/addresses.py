@@ -38,10 +38,31 @@ _PROTOCOLS = frozenset(
     )
 )
 
+# Those of which an address itself says who is asked; of others the user's own settings do.
+_ASKING = _PROTOCOLS & {
+    *("http", "https", "ftp", "sftp", "ssh", "smb", "webdav", "dav"),
+    *("hdfs", "webhdfs", "arrow_hdfs"),
+}
+_HOST = re.compile(r"(?:[^@\\\s]*@)?([\w.-]+(?::\d+)?)")
+
 
 def is_address(text: str) -> bool:
     """Whether a text is an address and no path."""
     return _ADDRESS.match(text) is not None
+
+
+def hosts(address: str) -> list[str]:
+    """The servers that are asked for what lies at an address, as ``http://nas:8080``.
+
+    None of a path, nor of an object store: where that is, the user's own settings say.
+    """
+    found = []
+    for part in address.lower().split("::"):
+        protocol, separator, rest = part.partition("://")
+        if separator and protocol in _ASKING:
+            host = _HOST.fullmatch(re.split("[/?#]", rest, maxsplit=1)[0])
+            found.append(f"{protocol}://{host[1] if host else rest}")
+    return found
 
 
 def settled(text: str) -> str:

@@ -145,10 +145,10 @@ def opened(resources: Resources, picture: str | os.PathLike[str] | bytes) -> tup
             raise QueryError(f"{text} is a folder; give one picture") from None
         raise QueryError(f"there is no file {text}; give a picture") from None
     picture_id, _ = _from_id(store, text)
-    found = _first_file(resources, picture_id)
-    if found is None:
-        raise QueryError(f"no file of the picture {text} is at its place any more")
-    return found
+    try:
+        return resources.found(picture_id)
+    except PictureError as error:
+        raise QueryError(f"no file of the picture {text} can be read: {error}") from error
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
@@ -283,12 +283,13 @@ def _recognised(resources: Resources, term: Term) -> _Seen:
     picture_id, row = _from_id(resources.store(), os.fspath(picture))
     if term.box is None:
         return _Seen(picture_id, row)
-    found = _first_file(resources, picture_id)
-    if found is None:
+    try:
+        data = resources.held(picture_id)
+    except PictureError as error:
         raise QueryError(
-            f"no file of the picture {picture_id} is there any more; a box needs one to look into"
-        )
-    return _from_bytes(resources, found[1], term)
+            f"no file of the picture {picture_id} can be read ({error}); a box needs one"
+        ) from error
+    return _from_bytes(resources, data, term)
 
 
 def _is_whole_id(text: str) -> bool:
@@ -343,15 +344,3 @@ def _from_address(store: Store, text: str) -> tuple[str, Rows]:
     if _WEB.match(text):
         raise QueryError(f"{text} lies on the web; fetch it with: imgindex search --allow-url")
     raise QueryError(f"{text} is not indexed; index it, or give a file")
-
-
-def _first_file(resources: Resources, picture_id: str) -> tuple[str, bytes] | None:
-    """The first file of an indexed picture that still holds it, and its bytes."""
-    for path in resources.store().paths([picture_id]).get(picture_id, []):
-        try:
-            data = resources.load(path)[1]
-        except PictureError:
-            continue
-        if scan.content_id(data) == picture_id:
-            return path, data
-    return None

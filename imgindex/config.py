@@ -27,7 +27,7 @@ from .errors import SettingError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_KEYS = ("library", "model", "device")
+_KEYS = ("library", "model", "device", "hosts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Settings:
         thumbnails: folder that keeps small forms of pictures.
         model: name or file of the model, or None for the default.
         device: ``auto``, ``cpu``, ``openvino``, ``cuda``, ``cuda:N`` or ``tensorrt``.
+        hosts: servers whose pictures may be shown, as ``http://nas:8080``.
     """
 
     library: str
@@ -47,6 +48,7 @@ class Settings:
     thumbnails: Path
     model: str | None = None
     device: str = "auto"
+    hosts: tuple[str, ...] = ()
 
     @classmethod
     def resolve(
@@ -80,7 +82,7 @@ class Settings:
             data, cache = dirs.user_data_path, dirs.user_cache_path
             settings = dirs.user_config_path
         file = _read(settings / "config.toml")
-        asked = {"library": library, "model": model, "device": device}
+        asked = {"library": library, "model": model, "device": device, "hosts": None}
         chosen = {
             key: asked[key] or environ.get(f"IMGINDEX_{key.upper()}") or file.get(key)
             for key in _KEYS
@@ -91,6 +93,7 @@ class Settings:
             thumbnails=cache / "thumbnails",
             model=str(chosen["model"]) if chosen["model"] else None,
             device=str(chosen["device"] or "auto"),
+            hosts=tuple(str(chosen["hosts"] or "").lower().replace(",", " ").split()),
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from . import scan
-from .addresses import is_address
+from .addresses import hosts, is_address
 from .errors import QueryError, SettingError
 from .records import Copy, CopyKind, DuplicateSet, Skipped
 
@@ -243,7 +243,8 @@ def _there(files: Sequence[IndexedFile], changed: list[Skipped]) -> Iterator[Ind
         files = sorted(files, key=lambda one: (os.path.islink(one.path), one.path))  # noqa: PTH114 - no Path for each
     for file in files:
         if is_address(file.path):
-            if scan.look(file.path) == (file.path, file.size, file.mtime_ns):
+            # A server that only the library names is not asked.
+            if hosts(file.path) or scan.look(file.path) == (file.path, file.size, file.mtime_ns):
                 yield file
             else:
                 changed.append(Skipped(file.path, "has changed since it was indexed; index again"))

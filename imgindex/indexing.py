@@ -464,7 +464,8 @@ class Run:
             return copies.pop()
         # It may have come from outside the roots of this run.
         for other in self._store.paths([picture_id]).get(picture_id, []):
-            if other != path and scan.vanished(other):
+            # Nobody named its server in this run.
+            if other != path and not addresses.hosts(other) and scan.vanished(other):
                 return other
         return None
 

@@ -49,7 +49,7 @@ def read(resources: Resources, found: Found, card: ModelCard | None = None) -> R
         card: of the model; None for the library's.
     """
     try:
-        met, data = resources.load(found.path)
+        met, data = scan.load(found.path, resources.max_bytes)
     except PictureError as error:
         return Reading(found, reason=str(error))
     picture_id = scan.content_id(data)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import pixels, scan
+from . import addresses, pixels, scan
 from .config import Settings
 from .errors import (
     ExportError,
@@ -201,8 +201,24 @@ class Resources:
         )
 
     def load(self, path: str) -> tuple[Found, bytes]:
-        """Read a file whole; see ``scan.load``."""
+        """Read a file whole that the library names, or the user; see ``scan.load``.
+
+        Raises:
+            PictureError: also where it lies on a server that is not in the settings.
+        """
+        if reason := self._unasked(path):
+            raise PictureError(reason)
         return scan.load(path, self.max_bytes)
+
+    def _unasked(self, path: str) -> str | None:
+        """Why nobody is asked for a file: whoever made a library chose what addresses it names."""
+        for host in addresses.hosts(path):
+            if host not in self.settings.hosts:
+                return (
+                    f"it lies on {host}, which the library names and no setting does; "
+                    f"if it may be asked, set IMGINDEX_HOSTS={host}"
+                )
+        return None
 
     def receive(self, stream: BinaryIO) -> bytes:
         """Read a picture from a stream, and hardly more of it than a picture may have.
@@ -278,17 +294,23 @@ class Resources:
         )
 
     def held(self, picture_id: str) -> bytes:
-        """The bytes of a picture of the library, out of a file that still holds them.
+        """The bytes of a picture of the library; see ``found``."""
+        return self.found(picture_id)[1]
+
+    def found(self, picture_id: str) -> tuple[str, bytes]:
+        """The first file that still holds a picture of the library, and its bytes.
 
         Raises:
             PictureError: there is none.
         """
-        for path in self.store().paths([picture_id]).get(picture_id, []):
+        paths = self.store().paths([picture_id]).get(picture_id, [])
+        for path in paths:
             with suppress(PictureError):
                 data = self.load(path)[1]
                 if scan.content_id(data) == picture_id:
-                    return data
-        raise PictureError("vanished, or changed since it was indexed")
+                    return path, data
+        unasked = next(filter(None, map(self._unasked, paths)), None)
+        raise PictureError(unasked or "vanished, or changed since it was indexed")
 
     def small(self, data: bytes, side: int) -> Pixels:
         """A picture small and upright, in its own proportions; see ``pixels.small``."""

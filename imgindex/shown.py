@@ -40,7 +40,7 @@ class Shown:
         try:
             return self._resources.held(picture_id)
         except PictureError as error:
-            raise QueryError(f"the picture {picture_id} has {error}") from error
+            raise QueryError(f"the picture {picture_id} cannot be read: {error}") from error
 
     def preview(self, data: bytes, side: int) -> bytes:
         """A small JPEG of a picture's bytes, without its metadata.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socketserver
 import sqlite3
 import struct
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,15 +17,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import png, scene
 
-from imgindex.errors import LibraryDamagedError, LibraryFormatError
-from imgindex.records import IndexedFile, ModelPin, Picture, no_progress
+from imgindex import Library, addresses
+from imgindex.errors import LibraryDamagedError, LibraryFormatError, QueryError
+from imgindex.records import Box, IndexedFile, ModelPin, Picture, PictureId, Term, no_progress
+from imgindex.scan import content_id
 from imgindex.store import hnsw, layout
 from imgindex.store.local import LocalStore
 from imgindex.store.schema import MIGRATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from imgindex.records import Rows
 
@@ -382,3 +387,81 @@ def test_a_setting_that_is_nested_without_end_is_damage(library: Path) -> None:
         closing(LocalStore(library)) as store,
     ):
         store.pinned()
+
+
+# Addresses
+
+
+@pytest.fixture
+def asked() -> Iterator[tuple[str, list[object]]]:
+    """A server, and who asked it; it hangs up."""
+    calls: list[object] = []
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            calls.append(self.client_address)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"ftp://127.0.0.1:{server.server_address[1]}", calls
+        server.shutdown()
+        thread.join()
+
+
+def test_a_server_that_only_the_library_names_is_not_asked(
+    tmp_path: Path,
+    model_file: Path,
+    asked: tuple[str, list[object]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("fsspec")
+    host, calls = asked
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/a.png").write_bytes(png(scene(0, 40, 30)))
+    place, name = tmp_path / "library", content_id((tmp_path / "mine/a.png").read_bytes())
+    with Library(place, model=model_file, device="cpu") as library:
+        library.add([tmp_path / "mine"])
+    (tmp_path / "mine/a.png").rename(tmp_path / "b.png")
+    with closing(LocalStore(place)) as store:
+        store.add([], np.empty((0, 256), np.float32), [IndexedFile(f"{host}/a.png", 1, 1, name)])
+    uses: list[Callable[[Library], object]] = [
+        lambda library: library.original(name),
+        lambda library: library.thumbnail(f"{host}/a.png"),
+        lambda library: library.search(Term(PictureId(name), box=Box(0, 0, 9, 9))),
+        lambda library: library.features(PictureId(name), layer="block1_conv1"),
+        lambda library: library.add([tmp_path / "b.png"]),
+        lambda library: library.duplicates(),
+        lambda library: library.repair(),
+    ]
+    for use in uses:
+        with Library(place, model=model_file, device="cpu") as library:
+            try:
+                use(library)
+            except QueryError as error:
+                assert f"{host}, which the library names" in str(error)  # noqa: PT017
+    assert calls == []
+    (tmp_path / "b.png").unlink()
+    monkeypatch.setenv("IMGINDEX_HOSTS", f"https://other {host}")
+    with Library(place) as library, pytest.raises(QueryError, match="cannot be read: vanished"):
+        library.original(name)
+    assert calls
+
+
+@pytest.mark.parametrize(
+    ("address", "hosts"),
+    [
+        ("/photos/http://a.jpg", []),
+        ("s3://bucket/a.jpg", []),
+        ("http://nas/a.jpg", ["http://nas"]),
+        ("HTTP://NAS:8080/a.jpg", ["http://nas:8080"]),
+        ("https://me:word@nas/a.jpg", ["https://nas"]),
+        ("zip://a.jpg::https://nas/all.zip", ["https://nas"]),
+        ("http://one@two@three/a", ["http://one@two@three/a"]),
+        ("http://one\\@two/a", ["http://one\\@two/a"]),
+        ("http://one?@two/a", ["http://one"]),
+        ("http:///a", ["http:///a"]),
+    ],
+)
+def test_who_an_address_asks_is_read_as_strictly_as_can_be(address: str, hosts: list[str]) -> None:
+    assert addresses.hosts(address) == hosts
