@@ -403,9 +403,11 @@ class Library(Grouped, Copied, Held, Queried, Seen, Shown):
     def repair(self, progress: Progress = no_progress) -> Repaired:
         """Mend what ``verify`` finds, as far as the truth is still there.
 
-        The graph and the database's indexes are built anew, and what a killed run left is cut off.
-        A picture whose embedding is damaged is read and embedded again; where no file holds it any
-        more, it leaves the library and is named.
+        A database that SQLite cannot read in full is written anew from all that can be read, and
+        the damaged one kept beside it; files and pictures that it lost come back with the next
+        ``add``. The graph is built anew, and what a killed run left is cut off. A picture whose
+        embedding is damaged is read and embedded again; where no file holds it any more, it leaves
+        the library and is named.
 
         Args:
             progress: stages ``verify``, ``repair`` and ``index``.
@@ -413,7 +415,7 @@ class Library(Grouped, Copied, Held, Queried, Seen, Shown):
         Raises:
             LibraryNotFoundError: there is none.
             LibraryBusyError: another process is writing to it.
-            LibraryDamagedError: the database itself cannot be mended.
+            LibraryDamagedError: too little of the database can be read.
             ModelNotFoundError: pictures are to be embedded again, and the model is not here.
         """
         from .repairing import repair

@@ -23,7 +23,8 @@ class Repaired:
     Attributes:
         mended: what is as it was again; a line each.
         lost: files whose pictures have left the library, and why; those that are there come back
-            with the next run of indexing.
+            with the next run of indexing. First the library itself, where that lacks what nobody
+            can name.
         problems: what is wrong still; a line each.
     """
 
@@ -34,7 +35,7 @@ class Repaired:
 
 def repair(resources: Resources, progress: Progress) -> Repaired:
     """Mend a library; see ``Library.repair``."""
-    salvaged = salvage(resources.settings.library)
+    salvaged, lacking = salvage(resources.settings.library)
     store = resources.store()
     files: dict[str, list[str]] = {}
     for file in store.files():
@@ -52,8 +53,12 @@ def repair(resources: Resources, progress: Progress) -> Repaired:
         return {one: row for one, row in zip(pixels, rows, strict=True) if row[0] == row[0]}
 
     mended, gone = store.repair(embed, progress)
+    reason = (
+        f"{', '.join(lacking)} could not be read in full; imgindex index brings back what it can"
+    )
+    lost = [Skipped(store.url, reason)] if lacking else []
     reason = "its embedding was damaged, and no file holds the picture any more"
-    lost = [Skipped(path, reason) for one in gone for path in files.get(one, [f"picture {one}"])]
+    lost += [Skipped(path, reason) for one in gone for path in files.get(one, [f"picture {one}"])]
     try:
         problems = store.verify(progress)
     except LibraryDamagedError as error:

@@ -19,6 +19,8 @@ from imgindex.store import open_store
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from imgindex.repairing import Repaired
+
 pytest_plugins = ["full_library"]
 
 PAGE = 4096
@@ -52,12 +54,14 @@ def pages_of(library: Path) -> dict[str, list[int]]:
         return {name: [root - 1] for name, root in roots}
 
 
-def missing(told: tuple[str, ...]) -> set[str]:
+def missing(told: Repaired) -> set[str]:
     """The tables of which something is said to be missing."""
-    first = told[0]
-    assert first.startswith(f"{DATABASE}: written anew, "), told
-    found = re.search("something is missing in ([a-z, ]+);", first)
-    assert found or "nothing is missing" in first
+    assert told.mended[0].startswith(f"{DATABASE}: written anew; the damaged one is kept as "), told
+    found = (
+        re.match("([a-z, ]+) could not be read in full; ", told.lost[0].reason)
+        if told.lost
+        else None
+    )
     return set(found[1].split(", ")) if found else set()
 
 
@@ -81,7 +85,7 @@ def test_whichever_page_is_lost_all_that_is_not_named_is_there(
             if not told.mended:  # nothing stood there
                 assert tables(library) == before
                 continue
-            after, gone = tables(library), missing(told.mended)
+            after, gone = tables(library), missing(told)
             if "grouping" in gone:
                 gone |= {"grouped", "member"}
             for table in set(TABLES) - gone - {"file"}:
@@ -108,7 +112,7 @@ def test_a_database_of_which_the_end_is_lost(
     with Library(own, model=model_file, device="cpu") as opened:
         told = opened.repair()
         assert told.problems == ()
-        assert missing(told.mended)
+        assert missing(told)
         opened.add([full / "photos"])
         with Library(full / "library") as sound:
             assert opened.listing() == sound.listing()
@@ -120,11 +124,10 @@ def test_the_damaged_file_is_kept(own: Path) -> None:
     wipe(own, page)
     damaged = (own / DATABASE).read_bytes()
     with Library(own) as opened:
-        (line,) = opened.repair().mended
+        told = opened.repair()
     (kept,) = own.glob(f"{DATABASE}.damaged-*")
-    assert line == (
-        f"{DATABASE}: written anew, nothing is missing; the damaged one is kept as {kept.name}"
-    )
+    assert told.mended == (f"{DATABASE}: written anew; the damaged one is kept as {kept.name}",)
+    assert told.lost == ()
     assert kept.read_bytes()[PAGE:] == damaged[PAGE:]
     with Library(own) as opened:
         assert opened.repair().mended == ()
@@ -138,7 +141,7 @@ def test_rows_of_another_type_are_left_behind(own: Path) -> None:
         db.execute("UPDATE change SET before = x'00' WHERE number = 1")
     with Library(own) as opened:
         told = opened.repair()
-        assert missing(told.mended) == {"sketch", "change"}
+        assert missing(told) == {"sketch", "change"}
         assert told.problems == ()
         assert opened.duplicates().sets
 
@@ -176,5 +179,5 @@ def test_what_a_stranger_put_in_the_place_of_a_table_is_not_read(own: Path) -> N
     (page,) = pages_of(own)["sketch"]
     wipe(own, page)
     with Library(own) as opened:
-        assert "change" in missing(opened.repair().mended)
+        assert "change" in missing(opened.repair())
         assert opened.verify() == []

@@ -47,11 +47,12 @@ def open_store(url: str | os.PathLike[str], *, create: bool = False) -> Store:
     return LocalStore(text, create=create)
 
 
-def salvage(url: str | os.PathLike[str]) -> list[str]:
+def salvage(url: str | os.PathLike[str]) -> tuple[list[str], list[str]]:
     """Write the database of a library anew if it is damaged, from what can be read of it.
 
     Returns:
-        What was done, a line each; nothing for a sound one, and nothing on a server.
+        What was done, a line each, and the tables that lack something now; nothing for a sound
+        one, and nothing on a server.
 
     Raises:
         LibraryBusyError: another process is writing to it.
@@ -60,7 +61,7 @@ def salvage(url: str | os.PathLike[str]) -> list[str]:
     """
     text = str(url)
     if "://" in text or text == "memory:":
-        return []
+        return [], []
     from .local import folder_of
     from .salvage import written_anew
 

@@ -335,7 +335,8 @@ def told(path: Path) -> Iterator[None]:
 def damaged(path: Path, what: object) -> LibraryDamagedError:
     """The error to raise for content that imgindex did not write."""
     return LibraryDamagedError(
-        f"{path} is damaged ({what}); restore it from a backup, or index into a new --library"
+        f"{path} is damaged ({what}); try imgindex verify --repair, and where that does not help "
+        "restore it from a backup, or index into a new --library"
     )
 
 

@@ -39,11 +39,12 @@ _DAMAGE = {
 }
 
 
-def written_anew(folder: Path) -> list[str]:
+def written_anew(folder: Path) -> tuple[list[str], list[str]]:
     """Write the database of a library anew if it is damaged; the damaged one is kept beside it.
 
     Returns:
-        What was done, a line each; nothing for a sound one, or none at all.
+        What was done, a line each, and the tables that lack something now; nothing for a sound
+        one, or none at all.
 
     Raises:
         LibraryBusyError: another process is writing to it.
@@ -52,17 +53,16 @@ def written_anew(folder: Path) -> list[str]:
     """
     path = folder / "library.sqlite"
     if not path.exists():
-        return []
+        return [], []
     refuse_links(folder)
     with holding(lock_of(folder), folder), told(path), closing(_lenient(path)) as old:
         if _sound(old):
-            return []
+            return [], []
         with closing(connected("")) as new:  # a temporary file of SQLite's own
-            partly = _copied(old, new, path)
+            lacking = _copied(old, new, path)
             kept = _kept(old, path)
             new.backup(old)
-    cost = f"something is missing in {', '.join(partly)}" if partly else "nothing is missing"
-    return [f"{path.name}: written anew, {cost}; the damaged one is kept as {kept.name}"]
+    return [f"{path.name}: written anew; the damaged one is kept as {kept.name}"], lacking
 
 
 def _lenient(path: Path) -> sqlite3.Connection:
