@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from full_library import DERIVED, TABLES
+from test_store import PIN, an_id, fill
 
 from imgindex import Library
 from imgindex.errors import LibraryBusyError, LibraryDamagedError
@@ -117,6 +118,29 @@ def test_a_database_of_which_the_end_is_lost(
         with Library(full / "library") as sound:
             assert opened.listing() == sound.listing()
         assert opened.verify() == []
+
+
+def test_pictures_between_lost_pages_are_found(tmp_path: Path) -> None:
+    count, leaf_of_a_table = 1500, 13
+    library = tmp_path / "library"
+    with closing(open_store(library, create=True)) as store:
+        store.pin(PIN)
+        fill(store, count)
+    data = (library / DATABASE).read_bytes()
+    pages = [data[at : at + PAGE] for at in range(0, len(data), PAGE)]
+    lost = 0
+    for number in (200, 700, 1200):
+        (page,) = (
+            at
+            for at, page in enumerate(pages)
+            if page[0] == leaf_of_a_table and an_id(number).encode() in page
+        )
+        lost += pages[page].count(b"JPEG")
+        wipe(library, page)
+    with Library(library) as opened:
+        assert missing(opened.repair()) == {"picture"}
+        assert opened.status().pictures == count - lost
+    assert lost < count / 5
 
 
 def test_the_damaged_file_is_kept(own: Path) -> None:

@@ -9,8 +9,10 @@ the damaged ones, and whoever reads goes on reading.
 from __future__ import annotations
 
 import sqlite3
+from collections import deque
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from .database import address, connected, damaged, mistyped, told
@@ -28,7 +30,9 @@ _TABLES = (
     "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0 "
     "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 )
-_COLUMNS = "SELECT name, pk FROM pragma_table_info(?)"
+_COLUMNS = "SELECT name, type, pk FROM pragma_table_info(?)"
+_DRY = 3000  # spans of keys in a row that gave nothing: no more is to be found
+_LEAST = 65_536  # keys that are tried, in a library of fewer pictures, too
 _NEEDED = {"rows", "generation"}  # settings
 # The last one: no such table, as the schema is damaged.
 _DAMAGE = {
@@ -116,14 +120,18 @@ def _copied(old: sqlite3.Connection, new: sqlite3.Connection, path: Path) -> lis
     new.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     tables = [name for (name,) in new.execute(_TABLES)]
     there = _there(old)
+    most = _LEAST
     for table in tables:
         if table in there:
             columns = new.execute(_COLUMNS, (table,)).fetchall()
             marks = ",".join("?" * len(columns))
             new.executemany(
                 f"INSERT OR IGNORE INTO {quoted(table)} VALUES ({marks})",  # noqa: S608 - quoted
-                _rows(old, table, columns),
+                _rows(old, table, columns, most),
             )
+        if table == "setting":  # the first one
+            rows = new.execute("SELECT CAST(value AS INTEGER) FROM setting WHERE key = 'rows'")
+            most = max(most, *(rows.fetchone() or (0,)))
     for *_, those in mistyped(new):
         new.execute(f"DELETE {those}")
     settings = {key for (key,) in new.execute("SELECT key FROM setting")}
@@ -135,18 +143,54 @@ def _copied(old: sqlite3.Connection, new: sqlite3.Connection, path: Path) -> lis
 
 
 def _rows(
-    db: sqlite3.Connection, table: str, columns: list[tuple[str, int]]
+    db: sqlite3.Connection, table: str, columns: list[tuple[str, str, int]], most: int
 ) -> Iterator[tuple[Any, ...]]:
-    """The rows of a table, from both of its ends; some come twice."""
-    names = ", ".join(quoted(name) for name, _ in columns)
-    keys = [quoted(name) for place, name in sorted((at, name) for name, at in columns) if place]
+    """The rows of a table, as far as they can be read; some come twice."""
+    names = ", ".join(quoted(name) for name, *_ in columns)
+    keys = [one for one in sorted(columns, key=itemgetter(2)) if one[2]]
+    whole = f"SELECT {names} FROM {quoted(table)} NOT INDEXED"  # noqa: S608 - quoted
+    if len(keys) == 1 and keys[0][1] == "INTEGER":
+        at = [name for name, *_ in columns].index(keys[0][0])
+        yield from _numbered(db, whole, quoted(keys[0][0]), at, most)
+        return
     for order in ("ASC", "DESC"):
-        by = ", ".join(f"{key} {order}" for key in keys)
+        by = ", ".join(f"{quoted(name)} {order}" for name, *_ in keys)
         with _up_to_damage():
-            yield from db.execute(
-                f"SELECT {names} FROM {quoted(table)} NOT INDEXED ORDER BY {by}"  # noqa: S608 - quoted
-            )
+            yield from db.execute(f"{whole} ORDER BY {by}")
             return
+
+
+def _numbered(
+    db: sqlite3.Connection, whole: str, key: str, at: int, most: int
+) -> Iterator[tuple[Any, ...]]:
+    """The rows of a table whose key is a number: between damaged pages they are found by halves.
+
+    Args:
+        db: where they are.
+        whole: the statement for all of them.
+        key: the name of the key.
+        at: its place in a row.
+        most: the largest key between damaged pages.
+    """
+    spans, dry = deque([(0, 2**63 - 1)]), 0
+    while spans and dry < _DRY:
+        span = low, high = spans.popleft()
+        for order in ("ASC", "DESC"):
+            with _up_to_damage():
+                for row in db.execute(
+                    f"{whole} WHERE {key} BETWEEN ? AND ? ORDER BY {key} {order}", (low, high)
+                ):
+                    yield row
+                    if order == "ASC":
+                        low = max(low, row[at] + 1)
+                    else:
+                        high = min(high, row[at] - 1)
+                low = high + 1
+                break
+        dry, high = dry + 1 if span == (low, high) else 0, min(high, most)
+        if low < high or (low == high and not dry):
+            middle = (low + high) // 2
+            spans += [(low, middle), (middle + 1, high)]
 
 
 def _there(db: sqlite3.Connection) -> set[str]:
