@@ -291,7 +291,11 @@ class _Search:
             if at + span > len(ranking.ids) and not ranking.ended:
                 reach = max(at + span, ranking.reach + 1)
                 reach = _far_enough(reach) if wanted.offset else reach
-                ranking = ranking.go_on(self._found([one], reach)[0])
+                longer = self._found([one], reach)[0]
+                if wanted.offset:
+                    ranking = ranking.go_on(longer)
+                else:  # nobody has seen anything of it, and the library may be another one now
+                    ranking, matches, span, at = longer, [], at + span, 0
             paths = self._store.paths([hit.id for hit in ranking.hits(at, at + span)], wanted.where)
         keep = self._pages.keep if wanted.offset else self._pages.begin
         keep(self._key(one), ranking)

@@ -649,6 +649,34 @@ def test_vanished_files_leave_the_results_without_another_run(
     assert found(library.search(photos / "a.png", k=33)) == [order[0], *order[20:]]
 
 
+def test_what_is_indexed_amid_a_search_stands_where_it_belongs_or_not_at_all(
+    library: Library, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(30):
+        put(photos / "more" / f"{number}.png", 100 + number)
+    library.add([photos])
+    order = found(library.search(photos / "a.png", k=33))
+    for name in order[1:4]:  # so one has to search further
+        next(photos.rglob(name)).unlink()
+    kind = type(library._resources.store())
+    plain, searches = kind.search, 0
+
+    def search(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal searches
+        searches += 1
+        if searches == 2:  # somebody indexes what looks just like it
+            with Image.open(photos / "a.png") as image:
+                image.save(photos / "a.bmp")
+            library.add([photos / "a.bmp"])
+        return plain(self, *args, **kwargs)
+
+    monkeypatch.setattr(kind, "search", search)
+    result = library.search(photos / "a.png", k=5)
+    assert searches == 2
+    assert found(result) == [order[0], "a.bmp", *order[4:7]]
+    assert [match.rank for match in result.matches] == [1, 2, 3, 4, 5]
+
+
 def test_of_several_copies_the_querys_own_path_is_named_else_the_first_one_there(
     library: Library, photos: Path
 ) -> None:
