@@ -345,8 +345,8 @@ def verify(
         bool,
         typer.Option(
             "--repair",
-            help="Mend what is wrong: build anew what is derived, cut off what a killed run left, "
-            "and read pictures again whose numbers are damaged.",
+            help="Mend what is wrong: write a damaged database anew from what can be read of it, "
+            "build anew what is derived, and read pictures again whose numbers are damaged.",
         ),
     ] = False,
     device: DeviceOption = None,
@@ -354,8 +354,8 @@ def verify(
 ) -> None:
     """Check the library's files against each other; exits with 1 if something is wrong.
 
-    With --repair it exits with 3 where pictures were lost: their numbers are damaged, and no file
-    holds them any more. They are named.
+    With --repair it exits with 3 where something was lost: pictures whose numbers are damaged and
+    that no file holds any more, which are named, or a part of the database.
     """
     with Library(library, device=device) as opened, progress_bar() as progress:
         done = opened.repair(progress) if repair else None
