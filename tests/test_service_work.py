@@ -475,6 +475,35 @@ def test_a_sent_picture_that_leaves_the_library_meanwhile_is_embedded(
         assert name not in {one["id"] for one in matches}
 
 
+def test_a_sent_picture_whose_file_is_missing_is_asked_with_all_the_same(own: Made) -> None:
+    name, path = own.id("kind0/0.jpg"), str(own.folder / "kind0/0.jpg")
+    with changing(own) as opened:
+        opened.service.library._resources.store().mark_missing([path])
+        answer = opened.client.post("/v1/search/upload", content=own.data("kind0/0.jpg"))
+        assert answer.status_code == 200, answer.text
+        assert name not in {one["id"] for one in answer.json()["matches"]}
+        problem(opened.client.get(f"/v1/pictures/{name}/similar"), 404)
+
+
+def test_a_picture_that_comes_back_while_one_asks_is_no_wrong_query(
+    own: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, path = own.id("kind0/0.jpg"), str(own.folder / "kind0/0.jpg")
+    plain = Library.paths
+
+    def paths(self: Library, ids: Any, *more: Any) -> Any:
+        if not plain(self, ids, *more):
+            self.add([path])
+        return plain(self, ids, *more)
+
+    with changing(own) as opened:
+        opened.service.library._resources.store().mark_missing([path])
+        monkeypatch.setattr(Library, "paths", paths)
+        answer = opened.client.get(f"/v1/pictures/{name}/similar")
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["matches"][0]["id"] == name
+
+
 def test_many_add_the_same_pictures_at_once(own: Made) -> None:
     new = [encoded(0, 300 + seed) for seed in range(6)]
 

@@ -173,6 +173,8 @@ class Service:
             for picture in [query] if isinstance(query, PictureId) else [t.picture for t in query]:
                 if isinstance(picture, PictureId):
                     await self.check_picture(picture)
+            found = await lane.ask((query, wish))  # one may have come back meanwhile
+        if isinstance(found, QueryFailure):
             raise QueryError(found.error)
         return found
 
@@ -214,8 +216,9 @@ class Service:
         row = self.uploads.row(name, key)
         if row is None:
             seen = await self.decoding.run(self.library.see, Term(data, box=box, name=name))
-            if seen.ndim == 1:
-                return Term(PictureId(name), weight)
+            if seen.ndim == 1:  # it may have no file, and is no picture to ask by then
+                known = await self.knows(name)
+                return Term(PictureId(name) if known else cast("Rows", seen), weight, name=name)
             row = await self._embedding.ask(cast("Pixels", seen))
             if np.isnan(row[0]):
                 raise QueryError("the model finds nothing in this picture; send another one")
