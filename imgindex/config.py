@@ -93,7 +93,10 @@ class Settings:
             thumbnails=cache / "thumbnails",
             model=str(chosen["model"]) if chosen["model"] else None,
             device=str(chosen["device"] or "auto"),
-            hosts=tuple(str(chosen["hosts"] or "").lower().replace(",", " ").split()),
+            hosts=tuple(
+                host.rstrip("/")
+                for host in str(chosen["hosts"] or "").lower().replace(",", " ").split()
+            ),
         )
 
 

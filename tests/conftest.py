@@ -61,7 +61,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("IMGINDEX_HOME", str(folder))
-        for name in ("LIBRARY", "MODEL", "DEVICE"):
+        for name in ("LIBRARY", "MODEL", "DEVICE", "HOSTS"):
             patch.delenv(f"IMGINDEX_{name}", raising=False)
         # Ray's workers would give way to all other tests, and theirs would never end.
         patch.setenv("RAY_worker_niceness", "0")

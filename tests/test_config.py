@@ -47,6 +47,17 @@ def test_an_argument_beats_the_environment_beats_the_file_beats_the_default(
     assert from_argument == ARGUMENTS[key]
 
 
+def test_hosts_are_words_of_the_environment_or_else_of_the_file(tmp_path: Path) -> None:
+    environ = home(tmp_path, 'hosts = "http://file"\n')
+    assert Settings.resolve(environ=environ).hosts == ("http://file",)
+    environ["IMGINDEX_HOSTS"] = " http://NAS:8080/, sftp://archive\nftp://more "
+    assert Settings.resolve(environ=environ).hosts == (
+        "http://nas:8080",
+        "sftp://archive",
+        "ftp://more",
+    )
+
+
 def test_each_setting_comes_from_its_own_place(tmp_path: Path) -> None:
     environ = home(tmp_path, 'device = "cpu"\n') | {"IMGINDEX_MODEL": "from the environment"}
     settings = Settings.resolve(library="from an argument", environ=environ)
