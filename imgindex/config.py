@@ -9,6 +9,7 @@ home      IMGINDEX_HOME       -            the platform's data and cache folders
 library   IMGINDEX_LIBRARY    library      HOME/library, or ``library`` in the data folder
 model     IMGINDEX_MODEL      model        the library's own, else a trained one at hand
 device    IMGINDEX_DEVICE     device       auto
+hosts     IMGINDEX_HOSTS      hosts        none
 ========  ==================  ===========  ==========================================
 
 The file is HOME/config.toml, or ``config.toml`` in the platform's configuration folder.
