@@ -38,12 +38,14 @@ _PROTOCOLS = frozenset(
     )
 )
 
-# Those of which an address itself says who is asked; of others the user's own settings do.
+# Those of which an address itself says which server is asked.
 _ASKING = _PROTOCOLS & {
-    *("http", "https", "ftp", "sftp", "ssh", "smb", "webdav", "dav"),
+    *("http", "https", "ftp", "sftp", "ssh", "smb"),
     *("hdfs", "webhdfs", "arrow_hdfs"),
 }
-_HOST = re.compile(r"(?:[^@\\\s]*@)?([\w.-]+(?::\d+)?)")
+_HOST = re.compile(r"(?:[^@\\\s]*@)?((?:[\w.-]+|\[[0-9a-f:.]+\])(?::\d+)?)")
+UNREADABLE = "a server of no plain name"
+"""What stands for a server whose name not everybody would read alike."""
 
 
 def is_address(text: str) -> bool:
@@ -54,14 +56,14 @@ def is_address(text: str) -> bool:
 def hosts(address: str) -> list[str]:
     """The servers that are asked for what lies at an address, as ``http://nas:8080``.
 
-    None of a path, nor of an object store: where that is, the user's own settings say.
+    None of a path, nor of an object store, which opens to the user's own keys.
     """
     found = []
     for part in address.lower().split("::"):
         protocol, separator, rest = part.partition("://")
         if separator and protocol in _ASKING:
             host = _HOST.fullmatch(re.split("[/?#]", rest, maxsplit=1)[0])
-            found.append(f"{protocol}://{host[1] if host else rest}")
+            found.append(f"{protocol}://{host[1]}" if host else UNREADABLE)
     return found
 
 

@@ -62,7 +62,8 @@ class Copied:
             LibraryNotFoundError: there is no library.
         """
         check_kind(up_to)
-        return Duplicates(*told(self._resources.filled()[0], up_to))
+        asked = self._resources.settings.hosts
+        return Duplicates(*told(self._resources.filled()[0], up_to, asked=asked))
 
     def unexamined(self) -> int:
         """How many pictures there are whose copies were not looked for; see ``duplicates``.
@@ -166,8 +167,8 @@ class Copied:
         Raises:
             QueryError: copies were never looked for; see ``duplicates``.
         """
-        store = looked_for(self._resources.store())
-        return frozenset(copy.id for one in told(store)[0] for copy in one.files)
+        store, asked = looked_for(self._resources.store()), self._resources.settings.hosts
+        return frozenset(copy.id for one in told(store, asked=asked)[0] for copy in one.files)
 
     def without_copies(self) -> frozenset[str]:
         """Ids of all other pictures; see ``with_copies``."""

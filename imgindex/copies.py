@@ -68,9 +68,14 @@ def present(store: Store) -> dict[str, list[IndexedFile]]:
 
 
 def told(
-    store: Store, up_to: CopyKind = "near"
+    store: Store, up_to: CopyKind = "near", *, asked: Collection[str]
 ) -> tuple[tuple[DuplicateSet, ...], tuple[Skipped, ...]]:
     """The sets that are known, and files of them that are not any more what was indexed.
+
+    Args:
+        store: where it is kept what was found.
+        up_to: which kinds of copies count.
+        asked: servers that may be asked; see ``addresses.hosts``.
 
     Raises:
         SettingError: there is no such kind of copies.
@@ -78,18 +83,23 @@ def told(
     related = Related(store.twins())
     changed: list[Skipped] = []
     sets = [
-        one for files in _families(store, up_to, None, changed) for one in _sets(files, related)
+        one
+        for files in _families(store, up_to, None, changed, asked)
+        for one in _sets(files, related)
     ]
     return tuple(sorted(sets, key=lambda one: (-len(one.files), one.best))), tuple(changed)
 
 
-def with_best(store: Store, keep: str, going: Sequence[str]) -> DuplicateSet:
+def with_best(
+    store: Store, keep: str, going: Sequence[str], *, asked: Collection[str]
+) -> DuplicateSet:
     """Some files of one known set of copies, with the one of them as the best that is to stay.
 
     Args:
         store: where it is kept what was found.
         keep: the path of the file to stay.
         going: the paths of others.
+        asked: see ``told``.
 
     Raises:
         QueryError: they are not in one set of copies, or have changed since they were indexed.
@@ -98,7 +108,7 @@ def with_best(store: Store, keep: str, going: Sequence[str]) -> DuplicateSet:
     ids = [file.id for file in store.files([keep]) if file.path == keep and file.id is not None]
     changed: list[Skipped] = []
     held: dict[str, Held] = {}
-    for files in _families(store, "near", ids, changed):
+    for files in _families(store, "near", ids, changed, asked):
         for one in _sets(files, related):
             paths = {copy.path for copy in one.files}
             if keep in paths:
@@ -123,7 +133,11 @@ def unexamined(store: Store) -> int:
 
 
 def _families(
-    store: Store, up_to: CopyKind, of: Collection[str] | None, changed: list[Skipped]
+    store: Store,
+    up_to: CopyKind,
+    of: Collection[str] | None,
+    changed: list[Skipped],
+    asked: Collection[str],
 ) -> Iterator[list[Held]]:
     """The files of each family that still are what was indexed; the others go into ``changed``.
 
@@ -132,6 +146,7 @@ def _families(
         up_to: which kinds of copies count.
         of: only families that hold one of these pictures; None for all.
         changed: filled.
+        asked: see ``told``.
     """
     check_kind(up_to)
     held = present(store)
@@ -146,7 +161,7 @@ def _families(
             Held(pictures[one], file)
             for one in some
             if one in pictures
-            for file in _there(held[one], changed)
+            for file in _there(held[one], changed, asked)
         ]
 
 
@@ -236,15 +251,18 @@ class Related:
         return link.part == root, link.share
 
 
-def _there(files: Sequence[IndexedFile], changed: list[Skipped]) -> Iterator[IndexedFile]:
+def _there(
+    files: Sequence[IndexedFile], changed: list[Skipped], asked: Collection[str]
+) -> Iterator[IndexedFile]:
     """The files that still are what was indexed, each once whatever names it goes by."""
     seen: set[tuple[int, int]] = set()
     if len(files) > 1:
         files = sorted(files, key=lambda one: (os.path.islink(one.path), one.path))  # noqa: PTH114 - no Path for each
     for file in files:
         if is_address(file.path):
-            # A server that only the library names is not asked.
-            if hosts(file.path) or scan.look(file.path) == (file.path, file.size, file.mtime_ns):
+            if not set(hosts(file.path)) <= set(asked):
+                changed.append(Skipped(file.path, "its server was not asked; see IMGINDEX_HOSTS"))
+            elif scan.look(file.path) == (file.path, file.size, file.mtime_ns):
                 yield file
             else:
                 changed.append(Skipped(file.path, "has changed since it was indexed; index again"))

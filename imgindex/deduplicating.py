@@ -40,7 +40,7 @@ def find(resources: Resources, up_to: CopyKind, progress: Progress) -> Duplicate
     check_kind(up_to)
     store, _ = resources.filled()
     skipped = [] if up_to == "exact" else _Examination(resources, store, progress).run()
-    sets, changed = told(store, up_to)
+    sets, changed = told(store, up_to, asked=resources.settings.hosts)
     return Duplicates(sets, (*skipped, *changed))
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .errors import LibraryDamagedError, PictureError
+from .errors import LibraryDamagedError, PictureError, StoreError
 from .records import Skipped
-from .store import salvage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +34,7 @@ class Repaired:
 
 def repair(resources: Resources, progress: Progress) -> Repaired:
     """Mend a library; see ``Library.repair``."""
-    salvaged, lacking = salvage(resources.settings.library)
+    salvaged, lacking = resources.salvage()
     store = resources.store()
     files: dict[str, list[str]] = {}
     for file in store.files():
@@ -48,6 +47,10 @@ def repair(resources: Resources, progress: Progress) -> Repaired:
             try:
                 pixels[picture_id] = resources.decode(resources.held(picture_id)).pixels
             except PictureError:
+                if reason := resources.unasked(files.get(picture_id, [])):
+                    raise StoreError(
+                        f"the embedding of {picture_id} is damaged, and {reason}; then repair again"
+                    ) from None
                 continue
         rows = resources.encode(list(pixels.values()))
         return {one: row for one, row in zip(pixels, rows, strict=True) if row[0] == row[0]}

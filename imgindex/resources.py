@@ -20,10 +20,10 @@ from .errors import (
 )
 from .pages import Pages
 from .records import SKETCH_SIDE, ModelPin
-from .store import check_pin, open_store
+from .store import check_pin, open_store, salvage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -206,17 +206,19 @@ class Resources:
         Raises:
             PictureError: also where it lies on a server that is not in the settings.
         """
-        if reason := self._unasked(path):
+        if reason := self.unasked([path]):
             raise PictureError(reason)
         return scan.load(path, self.max_bytes)
 
-    def _unasked(self, path: str) -> str | None:
+    def unasked(self, paths: Iterable[str]) -> str | None:
         """Why nobody is asked for a file: whoever made a library chose what addresses it names."""
-        for host in addresses.hosts(path):
+        for host in (host for path in paths for host in addresses.hosts(path)):
+            if host == addresses.UNREADABLE:
+                return f"it lies on {host}, and nobody is asked"
             if host not in self.settings.hosts:
                 return (
                     f"it lies on {host}, which the library names and no setting does; "
-                    f"if it may be asked, set IMGINDEX_HOSTS={host}"
+                    "if it may be asked, add it to IMGINDEX_HOSTS"
                 )
         return None
 
@@ -309,8 +311,8 @@ class Resources:
                 data = self.load(path)[1]
                 if scan.content_id(data) == picture_id:
                     return path, data
-        unasked = next(filter(None, map(self._unasked, paths)), None)
-        raise PictureError(unasked or "vanished, or changed since it was indexed")
+        reason = self.unasked(paths) or "vanished, or changed since it was indexed"
+        raise PictureError(reason)
 
     def small(self, data: bytes, side: int) -> Pixels:
         """A picture small and upright, in its own proportions; see ``pixels.small``."""
@@ -339,6 +341,13 @@ class Resources:
                 self._store.close()
                 if not self._given:
                     self._store = None
+
+    def salvage(self) -> tuple[list[str], list[str]]:
+        """Have a damaged database written anew, unless it came open; see ``store.salvage``."""
+        if self._given:
+            return [], []
+        self.close()
+        return salvage(self.settings.library)
 
     def _favours_eight_bits(self) -> bool:
         from .embed import favours_eight_bits

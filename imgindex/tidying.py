@@ -114,7 +114,7 @@ def put_aside(resources: Resources, keep: str, going: Sequence[str], folder: str
         raise SettingError(f"name copies of {keep} to put aside, and not itself")
     if within(keep, [absolute(folder)]):
         raise QueryError(f"{keep} is in {folder} already; keep one that is not")
-    chosen = with_best(store, keep, files)
+    chosen = with_best(store, keep, files, asked=resources.settings.hosts)
     # So files of one name, put aside one after the other, do not meet.
     root = common([file.path for file in store.files() if file.id is not None])
     return carry_out(resources, [chosen], folder, no_progress, root)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from full_library import DERIVED, TABLES
 from test_store import PIN, an_id, fill
+from torturing.scenes import unpack
 
 from imgindex import Library
-from imgindex.errors import LibraryBusyError, LibraryDamagedError
+from imgindex.errors import LibraryBusyError, LibraryDamagedError, LibraryFormatError
 from imgindex.store import open_store
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def test_the_damaged_file_is_kept(own: Path) -> None:
     (kept,) = own.glob(f"{DATABASE}.damaged-*")
     assert told.mended == (f"{DATABASE}: written anew; the damaged one is kept as {kept.name}",)
     assert told.lost == ()
-    assert kept.read_bytes()[PAGE:] == damaged[PAGE:]
+    assert kept.read_bytes() == damaged
     with Library(own) as opened:
         assert opened.repair().mended == ()
         assert opened.verify() == []
@@ -194,14 +195,114 @@ def test_nobody_else_writes_meanwhile(own: Path) -> None:
     assert not list(own.glob("*.damaged-*"))
 
 
-def test_what_a_stranger_put_in_the_place_of_a_table_is_not_read(own: Path) -> None:
-    with closing(sqlite3.connect(own / DATABASE)) as db:
-        db.create_function("seen", 0, lambda: pytest.fail("a view was read"))
-        db.execute("DROP TABLE change")
-        db.execute("CREATE VIEW change AS SELECT 1, 'now', seen(), '[]', '[]'")
-        db.commit()
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ("DROP TABLE change; CREATE VIEW change AS SELECT 1, 'now', 'x', '[]', '[]'", "a view"),
+        ("CREATE VIRTUAL TABLE found USING fts5(words)", "a virtual table"),
+        ("CREATE TRIGGER harm AFTER DELETE ON file BEGIN SELECT 1; END", "a trigger"),
+        ("CREATE TABLE tag (picture, word UEXT); PRAGMA user_version = 99", "has format 99"),
+        ("PRAGMA application_id = 7", "is not a library of imgindex"),
+    ],
+)
+@pytest.mark.parametrize("damage", [False, True])
+def test_what_no_library_of_ours_is_stays_as_it_is(
+    own: Path, changes: str, said: str, *, damage: bool
+) -> None:
     (page,) = pages_of(own)["sketch"]
+    with closing(sqlite3.connect(own / DATABASE)) as db:
+        db.executescript(changes)
+    if damage:
+        wipe(own, page)
+    before = (own / DATABASE).read_bytes()
+    with Library(own) as opened, pytest.raises(LibraryFormatError, match=said):
+        opened.repair()
+    assert (own / DATABASE).read_bytes() == before
+    assert not list(own.glob("*.damaged-*"))
+
+
+def test_without_all_settings_nothing_is_written_or_taken_for_lost(tmp_path: Path) -> None:
+    """One names the vectors' file: without it all rows would be taken for lost."""
+    library = tmp_path / "library"
+    with closing(open_store(library, create=True)) as store:
+        store.pin(PIN)
+        fill(store, 200)
+        store.mark_missing([f"/p/{at}.jpg" for at in range(100)])
+        store.prune()
+        store.refresh(lambda *_: None)
+    (vectors,) = library.glob("vectors-*.f32")
+    rows = vectors.read_bytes()
+    data = bytearray((library / DATABASE).read_bytes())
+    at = data.index(b"written[")
+    data[at - 3] = 0xFF  # a record of no length that there can be
+    (library / DATABASE).write_bytes(data)
+    with Library(library) as opened, pytest.raises(LibraryDamagedError, match="restore it from"):
+        opened.repair()
+    assert vectors.read_bytes() == rows
+    assert (library / DATABASE).read_bytes() == data
+
+
+@pytest.mark.parametrize("pages", [0, 4, 20])
+def test_pages_that_the_header_does_not_count_are_read(own: Path, pages: int) -> None:
+    before = tables(own)
+    with (own / DATABASE).open("r+b") as file:
+        file.seek(28)
+        file.write(pages.to_bytes(4, "big"))
+        file.seek(24)
+        file.write(bytes(4))
+        file.seek(92)
+        file.write(bytes(4))  # so the number is believed
+    damaged = (own / DATABASE).read_bytes()
+    with Library(own) as opened:
+        told = opened.repair()
+        assert opened.verify() == []
+    if told.mended:
+        (kept,) = own.glob(f"{DATABASE}.damaged-*")
+        assert kept.read_bytes() == damaged
+        assert missing(told) == set()
+    assert tables(own) == before
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        (b"width INTEGER", b"vidth INTEGER"),
+        (b"width INTEGER", b"\xf7idth INTEGER"),
+        (b"row INTEGER PRIMARY", b"row INTEGEQ PRIMARY"),
+        (b"path BLOB PRIMARY", b"path BLOB PRIMAR\xd9"),
+        (b"-- by content", b"-- by contenu"),
+    ],
+)
+def test_a_damaged_schema_is_made_anew(own: Path, was: bytes, becomes: bytes) -> None:
+    before = tables(own)
+    data = (own / DATABASE).read_bytes()
+    assert data.count(was) == 1
+    (own / DATABASE).write_bytes(data.replace(was, becomes))
+    with Library(own) as opened:
+        told = opened.repair()
+        assert told.mended
+        assert opened.verify() == []
+    after = tables(own)
+    changed = {one for one in TABLES if after[one] != before[one]}
+    assert changed - {"file"} == missing(told) - {"file"}
+
+
+def test_of_a_library_without_sums_only_what_met_damage_is_named(tmp_path: Path) -> None:
+    library = unpack(4, tmp_path)
+    (page,) = pages_of(library)["file_of_picture"]
+    wipe(library, page)
+    with Library(library) as opened:
+        told = opened.repair()
+        assert missing(told) == set()
+        assert told.lost == ()
+        assert opened.verify() == []
+
+
+def test_without_the_sums_what_can_be_read_is_believed(own: Path) -> None:
+    (page,) = pages_of(own)["seal"]
+    before = tables(own)
     wipe(own, page)
     with Library(own) as opened:
-        assert "change" in missing(opened.repair())
+        assert missing(opened.repair()) == set()
         assert opened.verify() == []
+    assert tables(own) == before

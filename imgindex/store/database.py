@@ -33,7 +33,7 @@ _AT_ONCE = 500  # values bound to one statement
 _CHANGE = "INSERT OR REPLACE INTO setting VALUES ('change', '\"' || hex(randomblob(8)) || '\"')"
 
 # A view, a trigger or a table that a module stands in for does what it likes when it is used.
-_FOREIGN = (
+FOREIGN = (
     "SELECT iif(type = 'table', 'virtual table', type) FROM sqlite_master "
     "WHERE type NOT IN ('table', 'index') OR rootpage = 0"
 )
@@ -44,6 +44,11 @@ _COLUMNS = (
     "WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 )
 _KINDS = {"INTEGER": "'integer'", "REAL": "'real', 'integer'", "TEXT": "'text'", "BLOB": "'blob'"}
+
+_ADVICE = (
+    "try imgindex verify --repair, and where that does not help restore it from a backup, "
+    "or index into a new --library"
+)
 
 _DERIVED = ("sketch", "examined", "twin")  # by looking for copies
 
@@ -104,7 +109,7 @@ class Database:
         with self.reading() as db:
             owner = db.execute("PRAGMA application_id").fetchone()[0]
             tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            foreign = db.execute(_FOREIGN).fetchone()
+            foreign = db.execute(FOREIGN).fetchone()
         if owner not in {0, APPLICATION_ID} or (owner == 0 and tables):
             raise LibraryFormatError(f"{self.path} is not a library of imgindex")
         if foreign is not None:
@@ -258,7 +263,7 @@ class Database:
             ]
 
     def mend(self) -> list[str]:
-        """Mend what the tables say twice, and drop what points to nothing; what was done."""
+        """Drop what points to nothing, and go on from what the tables hold; what was done."""
         done = []
         with self.transaction() as db:
             astray = db.execute("PRAGMA foreign_key_check").fetchall()
@@ -287,6 +292,8 @@ class Database:
                 elif table in {"file", "picture"}:  # their ids may be wrong
                     db.execute("UPDATE file SET mtime_ns = -1")
                     what = "each file is read again by the next imgindex index"
+                    if table == "picture":
+                        what += "; sizes and dates of pictures may be wrong in places"
                 else:
                     what = "kept as it is, though not as it was written; it may be wrong in places"
                 self._seals.renew([table])
@@ -318,7 +325,7 @@ def connected(place: str) -> sqlite3.Connection:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def told(path: Path, advice: str = _ADVICE) -> Iterator[None]:
     """Tell SQLite's errors as ours; see ``Database.reading``."""
     try:
         yield
@@ -329,21 +336,18 @@ def told(path: Path) -> Iterator[None]:
             raise LibraryBusyError(f"{path} is in use: {error}; try again") from error
         raise StoreError(f"{path}: {error}") from error
     except sqlite3.DatabaseError as error:
-        raise damaged(path, error) from error
+        raise damaged(path, error, advice) from error
 
 
-def damaged(path: Path, what: object) -> LibraryDamagedError:
+def damaged(path: Path, what: object, advice: str = _ADVICE) -> LibraryDamagedError:
     """The error to raise for content that imgindex did not write."""
-    return LibraryDamagedError(
-        f"{path} is damaged ({what}); try imgindex verify --repair, and where that does not help "
-        "restore it from a backup, or index into a new --library"
-    )
+    return LibraryDamagedError(f"{path} is damaged ({what}); {advice}")
 
 
 def mistyped(db: sqlite3.Connection) -> Iterator[tuple[str, str, str, str]]:
     """Of every column its table, its name, its type, and ``FROM ...`` of rows that have another."""
     for table, column, kind, optional in db.execute(_COLUMNS).fetchall():
-        kinds = _KINDS.get(kind, "") + (", 'null'" if optional else "")
+        kinds = ", ".join([_KINDS.get(kind, "''"), *(["'null'"] if optional else [])])
         yield (
             table,
             column,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _MASK = 2**62 - 1
-_SCHEMA = "sqlite_master"
+SCHEMA = "sqlite_master"
 _TABLES = (
     "SELECT name FROM sqlite_master WHERE type = 'table' "
     "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name <> 'seal'"
@@ -69,16 +69,16 @@ class Seals:
 
     def renew(self, tables: Iterable[str] | None = None) -> None:
         """Take what tables hold, by default all, for what was written."""
-        for table in [*self._tables(), _SCHEMA] if tables is None else tables:
+        for table in [*self._tables(), SCHEMA] if tables is None else tables:
             self._db.execute("INSERT OR REPLACE INTO seal VALUES (?, ?)", (table, self._sum(table)))
             self._due.pop(table, None)
 
-    def broken(self) -> list[str]:
-        """Tables that do not hold what was written."""
+    def broken(self, tables: Iterable[str] | None = None) -> list[str]:
+        """Tables, of all by default, that do not hold what was written."""
         totals = dict(self._db.execute("SELECT name, total FROM seal"))
         return [
             table
-            for table in [*self._tables(), _SCHEMA]
+            for table in ([*self._tables(), SCHEMA] if tables is None else tables)
             if table not in totals or totals[table] != self._sum(table)
         ]
 

@@ -27,7 +27,7 @@ from .uploads import Uploads
 from .wishes import Wish, search_together
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 
     from imgindex import Library
     from imgindex.records import AddReport, Box, Features, Pixels, Rows, SearchResult
@@ -169,17 +169,19 @@ class Service:
                 return text
         lane = self._quick if wish.light else self._deep
         found = await lane.ask((query, wish))
-        if isinstance(found, QueryFailure):
-            for picture in [query] if isinstance(query, PictureId) else [t.picture for t in query]:
-                if isinstance(picture, PictureId):
-                    await self.check_picture(picture)
+        if isinstance(found, QueryFailure) and (named := _named(query)):
+            for picture in named:
+                await self.check_picture(picture)
             found = await lane.ask((query, wish))  # one may have come back meanwhile
         if isinstance(found, QueryFailure):
             raise QueryError(found.error)
         return found
 
     async def search_sent(
-        self, terms: Callable[[], Awaitable[Sequence[Term]]], wish: Wish
+        self,
+        terms: Callable[[], Awaitable[Sequence[Term]]],
+        wish: Wish,
+        named: Collection[str | None] = (),
     ) -> SearchResult | bytes:
         """Answer a query with pictures that were sent; see ``search``.
 
@@ -187,11 +189,14 @@ class Service:
             terms: makes the terms; once more if a picture that was found in the library left it
                 before the search, as it is embedded then.
             wish: see ``search``.
+            named: ids that the client gave: they are not sent pictures.
         """
+        made = await terms()
         try:
-            return await self.search(await terms(), wish)
+            return await self.search(made, wish)
         except Problem as problem:
-            if problem.body.type != no_picture("").body.type:
+            sent = [picture for picture in _named(made) if picture not in named]
+            if not any(problem.body == no_picture(picture).body for picture in sent):
                 raise
         return await self.search(await terms(), wish)
 
@@ -344,3 +349,9 @@ class Service:
         except Exception as error:  # noqa: BLE001 - whoever asks for it is told
             self._log.warning("not everything can be asked", reason=str(error))
         self.ready = True
+
+
+def _named(query: Query) -> list[PictureId]:
+    """The pictures of the library that a query names."""
+    pictures = [query] if isinstance(query, PictureId) else [term.picture for term in query]
+    return [picture for picture in pictures if isinstance(picture, PictureId)]

@@ -107,7 +107,9 @@ async def search(asked: SearchBody, service: Serving) -> Json:
     async def terms() -> list[Term]:
         return await asyncio.gather(*(_term(service, term) for term in asked.terms))
 
-    return Json(await service.search_sent(terms, await wished(service, asked, asked.where)))
+    wish = await wished(service, asked, asked.where)
+    named = {term.picture for term in asked.terms}
+    return Json(await service.search_sent(terms, wish, named))
 
 
 @router.post(
