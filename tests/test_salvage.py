@@ -233,7 +233,7 @@ def test_without_all_settings_nothing_is_written_or_taken_for_lost(tmp_path: Pat
     (vectors,) = library.glob("vectors-*.f32")
     rows = vectors.read_bytes()
     data = bytearray((library / DATABASE).read_bytes())
-    at = data.index(b"written[")
+    at = data.index(b'vectors"vectors-')
     data[at - 3] = 0xFF  # a record of no length that there can be
     (library / DATABASE).write_bytes(data)
     with Library(library) as opened, pytest.raises(LibraryDamagedError, match="restore it from"):

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pictures import png, scene
 
 from imgindex import Library, addresses
-from imgindex.errors import LibraryDamagedError, LibraryFormatError, QueryError
+from imgindex.errors import LibraryDamagedError, LibraryFormatError, QueryError, StoreError
 from imgindex.records import Box, IndexedFile, ModelPin, Picture, PictureId, Term, no_progress
 from imgindex.scan import content_id
 from imgindex.store import hnsw, layout
@@ -446,6 +446,55 @@ def test_a_server_that_only_the_library_names_is_not_asked(
     with Library(place) as library, pytest.raises(QueryError, match="cannot be read: vanished"):
         library.original(name)
     assert calls
+
+
+@pytest.mark.parametrize("may", [False, True])
+def test_a_file_on_a_server_is_not_the_copy_that_stays_unless_it_is_there(
+    tmp_path: Path,
+    model_file: Path,
+    asked: tuple[str, list[object]],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    may: bool,
+) -> None:
+    pytest.importorskip("fsspec")
+    host, calls = asked
+    if may:
+        monkeypatch.setenv("IMGINDEX_HOSTS", host)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/a.png").write_bytes(png(scene(0, 40, 30)))
+    name = content_id((tmp_path / "mine/a.png").read_bytes())
+    with Library(tmp_path / "library", model=model_file, device="cpu") as library:
+        library.add([tmp_path / "mine"])
+        store = library._resources.store()
+        store.add([], np.empty((0, 256), np.float32), [IndexedFile(f"{host}/a.png", 1, 1, name)])
+        told = library.duplicates()
+    assert told.sets == ()
+    (away,) = told.skipped
+    assert away.path == f"{host}/a.png"
+    assert ("was not asked" in away.reason, bool(calls)) == (not may, may)
+
+
+def test_what_lies_on_a_server_that_is_not_asked_is_not_lost(
+    tmp_path: Path, model_file: Path, asked: tuple[str, list[object]]
+) -> None:
+    pytest.importorskip("fsspec")
+    host, calls = asked
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/a.png").write_bytes(png(scene(0, 40, 30)))
+    place, name = tmp_path / "library", content_id((tmp_path / "mine/a.png").read_bytes())
+    with Library(place, model=model_file, device="cpu") as library:
+        library.add([tmp_path / "mine"])
+        store = library._resources.store()
+        store.mark_missing([str(tmp_path / "mine/a.png")])
+        store.add([], np.empty((0, 256), np.float32), [IndexedFile(f"{host}/a.png", 1, 1, name)])
+    with (place / "vectors.f32").open("r+b") as rows:
+        rows.write(b"damaged!")
+    with Library(place, model=model_file, device="cpu") as library:
+        with pytest.raises(StoreError, match="add it to IMGINDEX_HOSTS; then repair again"):
+            library.repair()
+        assert library.status().pictures == 1
+    assert calls == []
 
 
 @pytest.mark.parametrize(

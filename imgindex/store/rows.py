@@ -35,7 +35,8 @@ def checked(rows: Rows, count: int, dimension: int) -> Rows:
 
 def not_unit(rows: Rows) -> list[tuple[int, float]]:
     """The rows whose length is not 1, not finite ones among them, each with its length."""
-    lengths = np.linalg.norm(rows, axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):  # damaged ones hold anything
+        lengths = np.linalg.norm(rows, axis=1)
     wrong = np.flatnonzero(~(np.abs(lengths - 1) < _UNIT_TOLERANCE))
     return [(int(row), float(lengths[row])) for row in wrong]
 
