@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from full_library import DERIVED, TABLES
 from test_store import PIN, an_id, fill
-from torturing.scenes import unpack
+from torturing.scenes import FORMATS, unpack
 
 from imgindex import Library
 from imgindex.errors import LibraryBusyError, LibraryDamagedError, LibraryFormatError
-from imgindex.store import open_store
+from imgindex.store import open_store, salvage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -285,6 +285,14 @@ def test_a_damaged_schema_is_made_anew(own: Path, was: bytes, becomes: bytes) ->
     after = tables(own)
     changed = {one for one in TABLES if after[one] != before[one]}
     assert changed - {"file"} == missing(told) - {"file"}
+
+
+@pytest.mark.parametrize("version", FORMATS)
+def test_a_sound_library_of_any_format_stays_as_it_is(tmp_path: Path, version: int) -> None:
+    library = unpack(version, tmp_path)
+    before = (library / DATABASE).read_bytes()
+    assert salvage(library) == ([], [])
+    assert (library / DATABASE).read_bytes() == before
 
 
 def test_of_a_library_without_sums_only_what_met_damage_is_named(tmp_path: Path) -> None:
