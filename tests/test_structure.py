@@ -51,13 +51,13 @@ DOORS = {
     "pathspec": {"choosing"},
     "watchfiles": {"watching"},
     "sqlite3": {
-        *("store/local", "store/database", "store/seals"),
+        *("store/local", "store/database", "store/seals", "store/salvage"),
         *("store/files", "store/groupings", "store/twins"),
     }
     | {"store/filters", "store/view", "store/pictures"},
     "hnswlib": {"store/hnsw", "duplicates/candidates"},
     "cv2": {"duplicates", "pixels/heat"},
-    "filelock": {"store/local"},
+    "filelock": {"store/disk", "store/local"},
     "pymilvus": {"store/milvus/server"},
     "ray": {"distributed"},
     "pyarrow": {"distributed", "manifests"},

@@ -17,6 +17,8 @@ from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from imgindex.errors import StoreError
+
 from .database import FOREIGN, address, connected, damaged, mistyped, told
 from .disk import holding, lock_of, sync, sync_folder
 from .schema import APPLICATION_ID, MIGRATIONS
@@ -60,8 +62,11 @@ def written_anew(folder: Path) -> tuple[list[str], list[str]]:
         with closing(_lenient(path)) as old:
             if not _ours(old) or _sound(old):
                 return [], []
-        kept = _kept(path)
-        _lengthen(path)
+        try:
+            kept = _kept(path)
+            _lengthen(path)
+        except OSError as error:
+            raise StoreError(f"cannot keep a copy of {path}: {error.strerror}") from error
         with closing(_lenient(path)) as old, closing(connected("")) as new:  # "": a temporary file
             lacking = _copied(old, new, path)
             new.backup(old)
