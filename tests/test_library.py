@@ -26,7 +26,6 @@ from imgindex.errors import (
     SettingError,
 )
 from imgindex.records import AddReport, QueryFailure, SearchResult, Skipped, Where
-from imgindex.resources import Resources
 from imgindex.store import open_store
 
 if TYPE_CHECKING:
@@ -87,18 +86,18 @@ class Spy:
 @pytest.fixture
 def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
     seen = Spy()
-    encode, load = embed.Embedder.encode, Resources.load
+    encode, load = embed.Embedder.encode, scan.load
 
     def counted(self: embed.Embedder, images: Pixels) -> Rows:
         seen.embedded += len(images)
         return encode(self, images)
 
-    def noted(self: Resources, path: str) -> Any:
+    def noted(path: str, limit: int) -> Any:
         seen.opened.append(Path(path).name)
-        return load(self, path)
+        return load(path, limit)
 
     monkeypatch.setattr(embed.Embedder, "encode", counted)
-    monkeypatch.setattr(Resources, "load", noted)
+    monkeypatch.setattr(scan, "load", noted)
     return seen
 
 
