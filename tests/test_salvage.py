@@ -242,7 +242,7 @@ def test_without_all_settings_nothing_is_written_or_taken_for_lost(tmp_path: Pat
     assert (library / DATABASE).read_bytes() == data
 
 
-@pytest.mark.parametrize("pages", [0, 4, 20])
+@pytest.mark.parametrize("pages", [0, 4, 20, 27, 1_000_000])
 def test_pages_that_the_header_does_not_count_are_read(own: Path, pages: int) -> None:
     before = tables(own)
     with (own / DATABASE).open("r+b") as file:

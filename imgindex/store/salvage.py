@@ -60,7 +60,7 @@ def written_anew(folder: Path) -> tuple[list[str], list[str]]:
     refuse_links(folder)
     with holding(lock_of(folder), folder), told(path, _ADVICE):
         with closing(_lenient(path)) as old:
-            if not _ours(old) or _sound(old):
+            if not _ours(old) or (_checked(path) and _sound(old)):
                 return [], []
         try:
             kept = _kept(path)
@@ -103,10 +103,16 @@ def _ours(db: sqlite3.Connection) -> bool:
     return True
 
 
+def _checked(path: Path) -> bool:
+    """Whether SQLite finds nothing wrong, as strict as it is with everybody else."""
+    with _up_to(_DAMAGE), closing(connected(address(path)[0])) as db:
+        return bool(db.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok")
+    return False
+
+
 def _sound(db: sqlite3.Connection) -> bool:
+    """Whether the tables are those that we make, and hold what columns may hold."""
     with _up_to(_DAMAGE):
-        if db.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
-            return False
         with closing(connected(":memory:")) as model:
             tables = _laid_out(model, _version(db))
             if any(_columns(db, table) != _columns(model, table) for table in tables):
