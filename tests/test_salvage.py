@@ -240,6 +240,7 @@ def test_without_all_settings_nothing_is_written_or_taken_for_lost(tmp_path: Pat
         opened.repair()
     assert vectors.read_bytes() == rows
     assert (library / DATABASE).read_bytes() == data
+    assert not list(library.glob("*.damaged-*"))
 
 
 @pytest.mark.parametrize("pages", [0, 4, 20, 27, 1_000_000])

@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imgindex.errors import StoreError
+from imgindex.errors import LibraryDamagedError, StoreError
 
 from .database import FOREIGN, address, connected, damaged, mistyped, told
 from .disk import holding, lock_of, sync, sync_folder
@@ -35,11 +35,11 @@ _TABLES = (
     "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 )
 _COLUMNS = "SELECT name, type, pk FROM pragma_table_info(?)"
+_ENDS = ("", "-wal")  # of the names of a database's files
 _DRY = 3000  # spans of keys in a row that gave nothing: no more is to be found
 _LEAST = 65_536  # keys that are tried, in a library of fewer pictures, too
-# The last one where it is not our own statement that is wrong: a table whose schema is damaged.
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_LOST = _DAMAGE | {sqlite3.SQLITE_ERROR}
+_LOST = _DAMAGE | {sqlite3.SQLITE_ERROR}  # a table whose schema is damaged
 
 
 def written_anew(folder: Path) -> tuple[list[str], list[str]]:
@@ -64,11 +64,16 @@ def written_anew(folder: Path) -> tuple[list[str], list[str]]:
                 return [], []
         try:
             kept = _kept(path)
-            _lengthen(path)
+            changed = _lengthen(path)
         except OSError as error:
             raise StoreError(f"cannot keep a copy of {path}: {error.strerror}") from error
         with closing(_lenient(path)) as old, closing(connected("")) as new:  # "": a temporary file
-            lacking = _copied(old, new, path)
+            try:
+                lacking = _copied(old, new, path)
+            except LibraryDamagedError:
+                if not changed:  # else each further try would leave a copy more
+                    _discard(kept)
+                raise
             new.backup(old)
     return [f"{path.name}: written anew; the damaged one is kept as {kept.name}"], lacking
 
@@ -165,27 +170,30 @@ def _columns(db: sqlite3.Connection, table: str) -> list[_Column]:
 def _kept(path: Path) -> Path:
     """Copy the file as it is, byte by byte, so that whoever knows more can try more."""
     kept = path.with_name(f"{path.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}")
-    made = []
     try:
-        for end in ("", "-wal"):
+        for end in _ENDS:
             if (source := path.with_name(path.name + end)).exists():
-                made.append(kept.with_name(kept.name + end))
-                shutil.copyfile(source, made[-1])
-                sync(made[-1])
+                copy = kept.with_name(kept.name + end)
+                shutil.copyfile(source, copy)
+                sync(copy)
         sync_folder(path.parent)
     except BaseException:
-        for one in made:
-            with suppress(OSError):
-                one.unlink()
+        _discard(kept)
         raise
     return kept
 
 
-def _lengthen(path: Path) -> None:
-    """Have the header say how many pages there are: those that it does not count are not read."""
+def _discard(kept: Path) -> None:
+    for end in _ENDS:
+        with suppress(OSError):
+            kept.with_name(kept.name + end).unlink()
+
+
+def _lengthen(path: Path) -> bool:
+    """Have the header count all pages, as others are not read; whether it did not."""
     log = path.with_name(path.name + "-wal")
     if log.exists() and log.stat().st_size:
-        return  # which says it
+        return False  # it says how many
     with path.open("r+b") as file:
         head = file.read(32)
         size = int.from_bytes(head[16:18], "big")
@@ -193,6 +201,8 @@ def _lengthen(path: Path) -> None:
         if len(head) == 32 and int.from_bytes(head[28:32], "big") < pages:  # noqa: PLR2004 - as far as that
             file.seek(28)
             file.write(struct.pack(">I", pages))
+            return True
+    return False
 
 
 def _copied(old: sqlite3.Connection, new: sqlite3.Connection, path: Path) -> list[str]:
