@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from imgindex.records import Rows
+    from imgindex.store import Store
 
 COUNT, DIMENSION = 400, 8
 
@@ -409,6 +410,21 @@ def asked() -> Iterator[tuple[str, list[object]]]:
         thread.join()
 
 
+def one_picture(place: Path, model: Path) -> str:
+    """Make a library of one picture, ``mine/a.png`` beside it; its id."""
+    mine = place.with_name("mine")
+    mine.mkdir()
+    (mine / "a.png").write_bytes(png(scene(0, 40, 30)))
+    with Library(place, model=model, device="cpu") as library:
+        library.add([mine])
+    return content_id((mine / "a.png").read_bytes())
+
+
+def also_at(store: Store, path: str, name: str) -> None:
+    """Have a library say that a picture of it lies at another place, too."""
+    store.add([], np.empty((0, 256), np.float32), [IndexedFile(path, 1, 1, name)])
+
+
 def test_a_server_that_only_the_library_names_is_not_asked(
     tmp_path: Path,
     model_file: Path,
@@ -417,14 +433,11 @@ def test_a_server_that_only_the_library_names_is_not_asked(
 ) -> None:
     pytest.importorskip("fsspec")
     host, calls = asked
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/a.png").write_bytes(png(scene(0, 40, 30)))
-    place, name = tmp_path / "library", content_id((tmp_path / "mine/a.png").read_bytes())
-    with Library(place, model=model_file, device="cpu") as library:
-        library.add([tmp_path / "mine"])
+    place = tmp_path / "library"
+    name = one_picture(place, model_file)
     (tmp_path / "mine/a.png").rename(tmp_path / "b.png")
     with closing(LocalStore(place)) as store:
-        store.add([], np.empty((0, 256), np.float32), [IndexedFile(f"{host}/a.png", 1, 1, name)])
+        also_at(store, f"{host}/a.png", name)
     uses: list[Callable[[Library], object]] = [
         lambda library: library.original(name),
         lambda library: library.thumbnail(f"{host}/a.png"),
@@ -461,13 +474,9 @@ def test_a_file_on_a_server_is_not_the_copy_that_stays_unless_it_is_there(
     host, calls = asked
     if may:
         monkeypatch.setenv("IMGINDEX_HOSTS", host)
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/a.png").write_bytes(png(scene(0, 40, 30)))
-    name = content_id((tmp_path / "mine/a.png").read_bytes())
+    name = one_picture(tmp_path / "library", model_file)
     with Library(tmp_path / "library", model=model_file, device="cpu") as library:
-        library.add([tmp_path / "mine"])
-        store = library._resources.store()
-        store.add([], np.empty((0, 256), np.float32), [IndexedFile(f"{host}/a.png", 1, 1, name)])
+        also_at(library._resources.store(), f"{host}/a.png", name)
         told = library.duplicates()
     assert told.sets == ()
     (away,) = told.skipped
@@ -480,14 +489,11 @@ def test_what_lies_on_a_server_that_is_not_asked_is_not_lost(
 ) -> None:
     pytest.importorskip("fsspec")
     host, calls = asked
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/a.png").write_bytes(png(scene(0, 40, 30)))
-    place, name = tmp_path / "library", content_id((tmp_path / "mine/a.png").read_bytes())
-    with Library(place, model=model_file, device="cpu") as library:
-        library.add([tmp_path / "mine"])
-        store = library._resources.store()
+    place = tmp_path / "library"
+    name = one_picture(place, model_file)
+    with closing(LocalStore(place)) as store:
         store.mark_missing([str(tmp_path / "mine/a.png")])
-        store.add([], np.empty((0, 256), np.float32), [IndexedFile(f"{host}/a.png", 1, 1, name)])
+        also_at(store, f"{host}/a.png", name)
     with (place / "vectors.f32").open("r+b") as rows:
         rows.write(b"damaged!")
     with Library(place, model=model_file, device="cpu") as library:
